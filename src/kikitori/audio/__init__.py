@@ -1,0 +1,1 @@
+"""Media in, float32 mono 16 kHz out; speech spans and chunks."""

@@ -1,0 +1,1 @@
+"""Recognisers behind one seam; blocking code, no asyncio."""

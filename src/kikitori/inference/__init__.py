@@ -1,0 +1,1 @@
+"""Models in memory: batching, priorities, lifetime."""

@@ -1,0 +1,1 @@
+"""One file from media to transcript, without durability."""

@@ -1,0 +1,51 @@
+"""What a transcription says while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kikitori.types import DecodeMode, Segment, Transcript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """Comes once, before the first segment: what is known before decoding."""
+
+    duration: float | None
+    """Seconds the container promises; None when it does not say (streams, stdin)."""
+    language: str
+    language_probability: float
+    model: str
+    engine: str
+    mode: DecodeMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentDone:
+    """A finished segment; ids and starts rise."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Audio dealt with so far; never goes down."""
+
+    seconds_done: float
+    duration: float | None
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1; 0 while the duration is not known."""
+        return min(1.0, self.seconds_done / self.duration) if self.duration else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """Comes once, last."""
+
+    transcript: Transcript
+
+
+TranscriptionEvent: TypeAlias = Started | SegmentDone | Progress | Finished

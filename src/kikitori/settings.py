@@ -1,0 +1,179 @@
+"""All settings, in one place: environment ``KIKITORI_*``, a ``.env`` file, a TOML file, flags.
+
+Later wins: defaults, TOML (``--config``), ``.env``, environment, flags. docs/settings.md is made
+from the descriptions here. Only services.py and the commands read a Settings object.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+GIB = 1024**3
+
+
+class LogFormat(StrEnum):
+    HUMAN = "human"
+    JSON = "json"
+
+
+def default_data_dir() -> Path:
+    """``$XDG_DATA_HOME/kikitori``, by default ``~/.local/share/kikitori``."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kikitori"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="KIKITORI_", env_file=".env", extra="ignore", env_ignore_empty=True, validate_default=True
+    )
+
+    # Server
+    host: str = Field("127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Everything Kikitori writes lies under this folder."
+    )
+    insecure: bool = Field(False, description="Listen on any address without a key. Only for closed networks.")
+    tls_cert: Path | None = Field(None, description="Certificate chain (PEM): serve HTTPS and WSS.")
+    tls_key: Path | None = Field(None, description="Private key (PEM) of `tls_cert`.")
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Origins whose pages may call the API: a list, or `*`."
+    )
+    shutdown_grace_seconds: float = Field(
+        30.0, ge=0, le=3_600, description="After SIGTERM, running work may take this long to finish."
+    )
+
+    # Models
+    model: str = Field(
+        "auto",
+        description="The default model: `auto`, `pocketsphinx`, a Whisper name (`small`), a hub id or a folder.",
+    )
+    model_aliases: dict[str, str] = Field(
+        default_factory=dict, description='Other names of models, as JSON: `{"whisper-1": "small"}`.'
+    )
+    preload: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Models to load and keep from the start; the default model always is."
+    )
+    offline: bool = Field(False, description="Never ask the model hub.")
+    hub_connect_timeout_seconds: float = Field(5.0, gt=0, le=120, description="How long to wait for the model hub.")
+    engine_options: dict[str, Any] = Field(
+        default_factory=dict, description="Extra constructor arguments of engines, as JSON, by engine name."
+    )
+
+    # Devices and batching
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` uses a GPU when one works, else the CPU, and says which and why."
+    )
+    device_index: Annotated[list[int], NoDecode] = Field(
+        default_factory=list, description="GPUs to use, as a list; empty: all."
+    )
+    compute_type: str = Field(
+        "default",
+        description="CTranslate2 type: default, auto, int8, int8_float16, int8_bfloat16, int8_float32, int16, "
+        "float16, bfloat16, float32.",
+    )
+    cpu_threads: int = Field(0, ge=0, le=1_024, description="Threads of one model on the CPU; 0: all cores, at most 8.")
+    max_batch_size: int = Field(
+        0, ge=0, le=256, description="Most windows decoded in one call; 0: 8 on the CPU, 32 on a GPU."
+    )
+    max_queue: int = Field(
+        200, ge=1, le=100_000, description="Requests that may run or wait for one model; more are told 429."
+    )
+    model_ttl_seconds: float = Field(
+        600.0, description="An idle model is unloaded after this time; -1 never. The default model always stays."
+    )
+    memory_budget_bytes: int = Field(
+        0, ge=0, description="Models together may take this much; the least recently used go first. 0: no limit."
+    )
+
+    # Files
+    chunk_seconds: float = Field(
+        600.0, ge=30, le=3_600, description="Long files are decoded in chunks of at most this, cut at silences."
+    )
+    max_upload_bytes: int = Field(2 * GIB, ge=1_024, description="Largest upload.")
+    max_audio_seconds: float = Field(
+        24 * 3_600.0, gt=0, description="Longest recording; guards against tiny files that decode to days."
+    )
+
+    # Keys and limits
+    key_concurrency: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Requests one API key (or one address without keys) may run at once; 0: no limit.",
+    )
+
+    # Storage
+    database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder.")
+    queue_url: str = Field("", description="Database of the task queue; empty: the database above.")
+    media_url: str = Field("", description="fsspec URL of the media store; empty: a folder in the data folder.")
+
+    # Outside
+    allowed_addresses: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Private networks (CIDR) that links and callbacks may reach all the same."
+    )
+    callback_secret: SecretStr = Field(
+        SecretStr(""), description="Signs callbacks (`whsec_…`); made and kept on the first start when empty."
+    )
+    llm_base_url: str = Field("", description="OpenAI-compatible chat endpoint for summaries and chat.")
+    llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the chat endpoint.")
+    llm_model: str = Field("", description="Model of the chat endpoint.")
+    tts_url: str = Field("", description="OpenAI-compatible speech endpoint for voice replies.")
+    events_url: str = Field("", description="Message bus for events.")
+
+    # Logs
+    log_format: LogFormat = Field(LogFormat.HUMAN, description="`human` or `json`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("cors_origins", "preload", "device_index", "allowed_addresses", mode="before")
+    @classmethod
+    def _list_from_text(cls, value: object) -> object:
+        """Lists are JSON (``["a", "b"]``) or written with commas (``a,b``)."""
+        if not isinstance(value, str):
+            return [value] if isinstance(value, int) else value
+        if value.strip().startswith("["):
+            import json
+
+            return json.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("allowed_addresses")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, os.environ.get("KIKITORI_CONFIG"))
+        return init_settings, env_settings, dotenv_settings, toml
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in use."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'kikitori.db'}"

@@ -1,0 +1,1 @@
+"""Transcripts out: plain text, subtitles, JSON. Pure functions."""
