@@ -1,1 +1,1 @@
-"""The only home of SQL."""
+"""The only home of SQL: tables, queries and migrations (SQLAlchemy Core, async; Alembic)."""
