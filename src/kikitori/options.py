@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import fields
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
@@ -114,13 +115,13 @@ class DecodeOptions:
     word_timestamps: Annotated[bool, Field(description="Times of each word.")] = False
     prepend_punctuations: Annotated[str, Field(max_length=100, description="Belong to the word after.")] = "\"'“¿([{-"
     append_punctuations: Annotated[str, Field(max_length=100, description="Belong to the word before.")] = (
-        "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+        "\"'.。,，!！?？:：”)]}、"
     )
     clip_timestamps: Annotated[
         tuple[Annotated[float, Field(ge=0)], ...],
         Field(
             max_length=10_000,
-            description="Decode only these stretches: start, end, start, end, … in seconds; the last end may be left out.",
+            description="Decode only these stretches: start, end, start, … in seconds; the last end may be missing.",
         ),
     ] = ()
     hallucination_silence_threshold: Annotated[
@@ -171,7 +172,7 @@ class DecodeOptions:
     @model_validator(mode="after")
     def _consistent(self) -> DecodeOptions:
         clips = self.clip_timestamps
-        if any(later < earlier for earlier, later in zip(clips, clips[1:], strict=False)):
+        if any(later < earlier for earlier, later in pairwise(clips)):
             raise InvalidOption("clip_timestamps", list(clips), "rising seconds: start, end, start, end, …")
         if self.hallucination_silence_threshold is not None and not self.word_timestamps:
             raise InvalidOption(
@@ -217,7 +218,7 @@ def option_table() -> tuple[OptionRow, ...]:
     definitions = TypeAdapter(DecodeOptions).json_schema().get("$defs", {})
     hints = get_type_hints(DecodeOptions, include_extras=False)
     rows = []
-    for item in fields(DecodeOptions):  # type: ignore[arg-type]
+    for item in fields(DecodeOptions):
         schema = properties[item.name]
         rows.append(
             OptionRow(
@@ -245,7 +246,7 @@ def parse_options(values: Mapping[str, object]) -> DecodeOptions:
             raise InvalidOption(name, value, "no option has this name")
         if isinstance(value, str) and not value.strip() and name not in ("prepend_punctuations", "append_punctuations"):
             continue
-        given[name] = _split(value) if name in LIST_OPTIONS else value
+        given[name] = _split(value) if name in LIST_OPTIONS else _none_from_text(name, value)
     try:
         return DecodeOptions(**given)  # type: ignore[arg-type]
     except ValidationError as exc:
@@ -253,6 +254,12 @@ def parse_options(values: Mapping[str, object]) -> DecodeOptions:
         name = str(first["loc"][0]) if first["loc"] else "options"
         row = next((row for row in option_table() if row.name == name), None)
         raise InvalidOption(name, values.get(name, first["input"]), row.allowed if row else first["msg"]) from exc
+
+
+def _none_from_text(name: str, value: object) -> object:
+    """``none`` switches an option off that may be none."""
+    nullable = next(row.type.endswith("or none") for row in option_table() if row.name == name)
+    return None if nullable and isinstance(value, str) and value.strip().lower() in ("none", "null") else value
 
 
 def _split(value: object) -> object:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Audio: TypeAlias = npt.NDArray[np.float32]
-    """Samples in [-1, 1], shape (n,), 16 kHz mono; (channels, n) only where a name says so."""
+Audio: TypeAlias = "npt.NDArray[np.float32]"
+"""Samples in [-1, 1], shape (n,), 16 kHz mono; (channels, n) only where a name says so."""
 
 SAMPLE_RATE = 16_000
 """Samples per second everywhere inside Kikitori."""

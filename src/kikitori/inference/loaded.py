@@ -1,0 +1,146 @@
+"""A loaded model as the rest of the program sees it: async, shared by all requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
+from typing import TypeVar
+
+from kikitori.engines.base import Engine, EngineInfo, Language
+from kikitori.inference.models import ModelSpec
+from kikitori.inference.replica import Replica, ReplicaCalls
+from kikitori.inference.scheduler import PATIENCE
+from kikitori.inference.slots import Slots
+from kikitori.options import DecodeOptions
+from kikitori.types import Audio, Priority, Segment
+
+T = TypeVar("T")
+
+DECODINGS_PER_BATCH_SLOT = 2
+"""While one batch runs, the next one's callers prepare their windows."""
+LIVE_DECODINGS = 64
+"""Live decodings have places of their own, so that no file makes them wait for a thread."""
+
+
+class LoadedModel:
+    """Replicas of one model and the threads that decode on them."""
+
+    def __init__(
+        self, spec: ModelSpec, replicas: Sequence[Replica], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.spec = spec
+        self.replicas = tuple(replicas)
+        self._clock = clock
+        merges = self.info.max_batch_size > 1
+        each = self.info.max_batch_size * DECODINGS_PER_BATCH_SLOT if merges else 1
+        self._slots = Slots(each * len(self.replicas))
+        # An engine that cannot merge calls decodes one thing at a time, live or not.
+        self._live_slots = Slots(LIVE_DECODINGS) if merges else self._slots
+        threads = each * len(self.replicas) + (LIVE_DECODINGS if merges else 0)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kikitori-decode")
+
+    @property
+    def info(self) -> EngineInfo:
+        return self.replicas[0].engine.info
+
+    @property
+    def decodings_at_once(self) -> int:
+        """How many windows of one file are worth offering at the same time."""
+        return self.info.max_batch_size * len(self.replicas) * (2 if self.info.max_batch_size > 1 else 1)
+
+    def decode(
+        self, audio: Audio, options: DecodeOptions, *, priority: Priority = Priority.NORMAL, patience: float = 0.0
+    ) -> AsyncGenerator[Language | Segment, None]:
+        """Decode one stretch of ``audio``: its Language once, then each Segment as it is made.
+
+        ``patience`` (seconds) lets later arrivals go first: the tenth window of a long file need
+        not hold up the only window of a short one. Closing the generator stops the engine within
+        one of its calls; the place is free when it returns.
+        """
+
+        def work(engine: Engine, calls: ReplicaCalls) -> Iterator[Language | Segment]:
+            decoding = engine.transcribe(audio, options, calls)
+            yield decoding.language
+            for segment in decoding.segments:
+                calls.check()
+                yield segment
+
+        return self._run(work, priority, patience)
+
+    async def detect_language(
+        self, audio: Audio, options: DecodeOptions, *, priority: Priority = Priority.NORMAL
+    ) -> Language:
+        """The language spoken in ``audio``."""
+
+        def work(engine: Engine, calls: ReplicaCalls) -> Iterator[Language]:
+            yield engine.detect_language(audio, options, calls)
+
+        async with aclosing(self._run(work, priority, 0.0)) as results:
+            return await anext(results)
+
+    async def close(self) -> None:
+        """Free the engines; decodings that still run are cancelled."""
+        for replica in self.replicas:
+            await asyncio.to_thread(replica.close)
+        self._threads.shutdown(wait=False)
+
+    async def _run(
+        self, work: Callable[[Engine, ReplicaCalls], Iterator[T]], priority: Priority, patience: float
+    ) -> AsyncGenerator[T, None]:
+        """Run ``work`` on the least busy replica, in a thread, passing on what it yields."""
+        slots = self._live_slots if priority.is_live else self._slots
+        await slots.acquire(self._clock() + PATIENCE[priority] + patience)
+        try:
+            with self._least_busy() as replica:
+                async with aclosing(self._in_thread(work, replica.engine, replica.calls(priority))) as results:
+                    async for result in results:
+                        yield result
+        finally:
+            slots.release()
+
+    @contextmanager
+    def _least_busy(self) -> Iterator[Replica]:
+        replica = min(self.replicas, key=lambda replica: replica.jobs)
+        replica.jobs += 1
+        try:
+            yield replica
+        finally:
+            replica.jobs -= 1
+
+    async def _in_thread(
+        self, work: Callable[[Engine, ReplicaCalls], Iterator[T]], engine: Engine, calls: ReplicaCalls
+    ) -> AsyncGenerator[T, None]:
+        loop = asyncio.get_running_loop()
+        results: asyncio.Queue[T | None] = asyncio.Queue()
+
+        def run() -> None:
+            try:
+                for result in work(engine, calls):
+                    loop.call_soon_threadsafe(results.put_nowait, result)
+            finally:
+                loop.call_soon_threadsafe(results.put_nowait, None)
+
+        thread = loop.run_in_executor(self._threads, run)
+        try:
+            while (result := await results.get()) is not None:
+                yield result
+            await thread
+        finally:
+            calls.cancel()
+            await _ended(thread)
+
+
+async def _ended(thread: asyncio.Future[None]) -> None:
+    """Wait for a decoding to leave the engine, even when the waiting task is cancelled again."""
+    cancelled = False
+    while not thread.done():
+        try:
+            await asyncio.wait([thread])
+        except asyncio.CancelledError:
+            cancelled = True
+    thread.exception()  # raised where the results are read, or nobody wants it any more
+    if cancelled:
+        raise asyncio.CancelledError
