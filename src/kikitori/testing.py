@@ -1,0 +1,226 @@
+"""Fakes of our seams, for tests of this project and of programs built on it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language
+from kikitori.errors import ModelNotFound
+from kikitori.inference.models import ModelSpec
+from kikitori.options import DecodeOptions
+from kikitori.pipeline.events import Finished, Progress, SegmentDone, Started, TranscriptionEvent
+from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Media, Priority, Segment, Task, Transcript
+
+
+class Hold:
+    """A point in a script where the fake waits: ``reached`` says it is there, ``release`` lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def wait(self) -> None:
+        self.reached.set()
+        await self.release.wait()
+
+
+Step: TypeAlias = TranscriptionEvent | Exception | Hold
+
+
+@dataclass(slots=True)
+class FakeCall:
+    """One transcription that was asked for, and how it ended."""
+
+    media: Media
+    options: DecodeOptions
+    model: str
+    priority: Priority
+    content: bytes
+    """What the file held when decoding began."""
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the stream is over, in whatever way."""
+    finished: bool = False
+    """The script came to its end."""
+
+
+class FakeTranscriber:
+    """Plays a script of events instead of decoding: raises exceptions where they stand, waits at each Hold."""
+
+    def __init__(self, script: Iterable[Step]) -> None:
+        self.script = tuple(script)
+        self.calls: list[FakeCall] = []
+
+    async def stream(
+        self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
+    ) -> AsyncGenerator[TranscriptionEvent, None]:
+        content = await asyncio.to_thread(Path(media).read_bytes) if isinstance(media, str | Path) else b""
+        call = FakeCall(media, options, model, priority, content)
+        self.calls.append(call)
+        try:
+            for step in self.script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, Hold):
+                    await step.wait()
+                else:
+                    yield step
+            call.finished = True
+        finally:
+            call.closed.set()
+
+    async def transcribe(
+        self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
+    ) -> Transcript:
+        async with aclosing(self.stream(media, options, model=model, priority=priority)) as events:
+            finished = [event async for event in events if isinstance(event, Finished)]
+        return finished[-1].transcript
+
+
+def fake_segments(*texts: str, seconds: float = 1.0, speakers: Sequence[str | None] = (None,)) -> tuple[Segment, ...]:
+    """A segment of ``seconds`` for each text; speakers take turns."""
+    return tuple(
+        Segment(
+            id=index,
+            start=index * seconds,
+            end=(index + 1) * seconds,
+            text=text,
+            tokens=(index, index + 1),
+            speaker=speakers[index % len(speakers)],
+        )
+        for index, text in enumerate(texts)
+    )
+
+
+def script_of(transcript: Transcript) -> list[TranscriptionEvent]:
+    """The events of a transcription that ends with ``transcript``."""
+    started = Started(
+        duration=transcript.duration,
+        language=transcript.language,
+        language_probability=transcript.language_probability,
+        model=transcript.model,
+        engine=transcript.engine,
+        mode=transcript.mode,
+    )
+    events: list[TranscriptionEvent] = [started]
+    for segment in transcript.segments:
+        events.append(SegmentDone(segment=segment))
+        events.append(Progress(seconds_done=segment.end, duration=transcript.duration))
+    return [*events, Finished(transcript=transcript)]
+
+
+def fake_transcript(*texts: str, speakers: Sequence[str | None] = (None,)) -> Transcript:
+    """A transcript of ``texts``, one second each."""
+    return Transcript(
+        segments=fake_segments(*texts, speakers=speakers),
+        language="en",
+        language_probability=0.9,
+        duration=float(len(texts)),
+        model="fake",
+        engine="fake",
+        mode=DecodeMode.WINDOWED,
+    )
+
+
+async def until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+    """Let other tasks and threads run until ``condition`` holds; TimeoutError after ``seconds``."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - conditions are of any kind, and tests end quickly
+            await asyncio.sleep(0)
+
+
+class FakeClock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(slots=True)
+class FakeCatalog:
+    """Models by name; "" is the first."""
+
+    specs: list[ModelSpec] = field(default_factory=lambda: [ModelSpec(id="fake", engine="fake", size_bytes=100)])
+
+    def resolve(self, name: str) -> ModelSpec:
+        for spec in self.specs:
+            if name in ("", spec.id):
+                return spec
+        raise ModelNotFound(name)
+
+
+def fake_info(max_batch_size: int = 8) -> EngineInfo:
+    return EngineInfo(
+        name="fake",
+        title="Fake",
+        tasks=frozenset(Task),
+        detects_language=True,
+        word_timestamps=True,
+        conditions_on_text=True,
+        max_batch_size=max_batch_size,
+    )
+
+
+class FakeEngine:
+    """Hears one segment a second: `` second 0``, `` second 1``, … through merged calls.
+
+    ``gate`` holds every batch while it is cleared; ``batches`` records them; ``fails`` decides
+    which payloads raise what.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig | None = None,
+        *,
+        max_batch_size: int = 8,
+        fails: Callable[[Any], Exception | None] = lambda payload: None,
+    ) -> None:
+        self.config = config or EngineConfig()
+        self.info = fake_info(max_batch_size)
+        self.fails = fails
+        self.batches: list[tuple[Hashable, list[Any]]] = []
+        self.options: list[DecodeOptions] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+        """Set when a batch begins."""
+        self.closed = False
+
+    def transcribe(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Decoding:
+        self.options.append(options)
+        language = Language(code=options.language) if options.language else self.detect_language(audio, options, calls)
+        return Decoding(language, self._segments(audio, options, calls))
+
+    def detect_language(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Language:
+        return Language(code=calls.submit("detect", "en"), probability=0.9)
+
+    def batch_limit(self, key: Hashable) -> int:
+        return self.info.max_batch_size
+
+    def run(self, key: Hashable, payloads: Sequence[Any]) -> Sequence[Any]:
+        self.started.set()
+        self.gate.wait()
+        self.batches.append((key, list(payloads)))
+        for payload in payloads:
+            if error := self.fails(payload):
+                raise error
+        return list(payloads)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _segments(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Iterator[Segment]:
+        for second in range(len(audio) // SAMPLE_RATE):
+            text = calls.submit(("say", options.beam_size), f" second {second}")
+            yield Segment(id=second, start=float(second), end=float(second + 1), text=text)
