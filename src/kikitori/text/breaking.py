@@ -14,7 +14,7 @@ from kikitori.text.units import Stretch, Unit
 CUE_END = {Break.GLUED: 20.0, Break.RUN: 9.0, Break.WORD: 6.0, Break.CLAUSE: 2.0, Break.SENTENCE: 0.0}
 SEGMENT_END = 1.0
 """Most for ending where the engine ended a segment."""
-SENTENCE_INSIDE = 6.0
+SENTENCE_INSIDE = 5.0
 SEGMENT_INSIDE = 3.0
 EVERY_CUE = 4.0
 FULL_CUE = 4.0

@@ -65,7 +65,7 @@ def layout_table() -> tuple[OptionRow, ...]:
 
 
 def parse_layout(values: Mapping[str, object]) -> SubtitleLayout:
-    """A layout from untyped input: strings of a form or flags. An empty string means "not given".
+    """A layout from untyped input: strings of a form or flags. None and an empty string mean "not given".
 
     Raises InvalidOption naming the first wrong field, its value and what is allowed.
     """
@@ -74,7 +74,7 @@ def parse_layout(values: Mapping[str, object]) -> SubtitleLayout:
     for name, value in values.items():
         if name not in rows:
             raise InvalidOption(name, value, "no subtitle option has this name")
-        if not (isinstance(value, str) and not value.strip()):
+        if value is not None and str(value).strip():
             given[name] = value
     try:
         return SubtitleLayout(**given)

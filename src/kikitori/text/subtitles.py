@@ -65,7 +65,7 @@ def _placed(cues: Sequence[Cue], layout: SubtitleLayout, duration_ms: int) -> li
         if index + 1 < len(cues):
             until = milliseconds(cues[index + 1].start) - gap
         else:
-            until = max(end, duration_ms) if duration_ms else end + least
+            until = max(end, duration_ms) if duration_ms else start + most
         shortest = SHORTEST_MS
         if until + gap < end:  # two speakers at once: nobody is cut below a readable time
             shortest = max(shortest, min(end - milliseconds(cue.start), least))

@@ -78,7 +78,8 @@ def stretches(transcript: Transcript, layout: SubtitleLayout) -> list[Stretch]:
         by_speaker.setdefault(segment.speaker or None, []).append(segment)
     for speaker, segments in by_speaker.items():
         prefix = _prefix(speaker, layout)
-        atoms = _in_order([atom for segment in segments for atom in _atoms(segment, layout)])
+        pairs = zip(segments, [*segments[1:], None], strict=True)
+        atoms = _in_order([atom for segment, after in pairs for atom in _atoms(segment, after, layout)])
         for run in _runs(atoms, layout.pause_seconds):
             units = [unit for group in run for unit in _units(group, layout.max_line_width - width(prefix))]
             found.append(Stretch(units=tuple(units), speaker=speaker, prefix=prefix))
@@ -92,13 +93,15 @@ def _prefix(speaker: str | None, layout: SubtitleLayout) -> str:
     return prefix if width(prefix) * 2 <= layout.max_line_width else ""
 
 
-def _atoms(segment: Segment, layout: SubtitleLayout) -> list[_Atom]:
+def _atoms(segment: Segment, after: Segment | None, layout: SubtitleLayout) -> list[_Atom]:
+    """The words of a segment, with their own times or with shares of the segment's, up to the one ``after``."""
     text = clean(segment.text)
     atoms = _from_words(segment.words or (), text)
     if atoms is None:
-        length = max(0.0, finite(segment.end) - finite(segment.start))
-        spoken = min(length, max(layout.max_cue_seconds, width(text) * SLOWEST_SPEECH))
-        start = finite(segment.start)
+        start, end = max(0.0, finite(segment.start)), finite(segment.end)
+        if after is not None and finite(after.start) > start:
+            end = min(end, finite(after.start))
+        spoken = min(end - start, max(layout.max_cue_seconds, width(text) * SLOWEST_SPEECH))
         atoms = _spread(list(words(text)), start, start + spoken, timed=False)
     if atoms:
         atoms[0].first = True

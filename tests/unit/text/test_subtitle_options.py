@@ -5,7 +5,11 @@ from kikitori.text.subtitle_options import DEFAULT_LAYOUT, SubtitleLayout, layou
 
 
 def test_nothing_given_is_the_default() -> None:
-    assert parse_layout({}) == parse_layout({"max_lines": "", "pause_seconds": "  "}) == DEFAULT_LAYOUT
+    assert (
+        parse_layout({})
+        == parse_layout({"max_lines": "", "pause_seconds": "  ", "speaker_prefix": None})
+        == DEFAULT_LAYOUT
+    )
     assert (DEFAULT_LAYOUT.max_line_width, DEFAULT_LAYOUT.max_lines) == (42, 2)
     assert (DEFAULT_LAYOUT.min_cue_seconds, DEFAULT_LAYOUT.max_cue_seconds) == (1.0, 7.0)
 
