@@ -1,0 +1,177 @@
+"""Flags made from tables: the decode options, the subtitle layout and the settings each stand in one place."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One generated flag. Its value reaches the command as text, unread; a switch as a bool."""
+
+    name: str
+    help: str
+    panel: str
+    metavar: str = "TEXT"
+    switch: bool = False
+    """Two flags: ``--name`` and ``--no-name``."""
+    short: str = ""
+    choices: tuple[str, ...] = ()
+    """Offered by shell completion."""
+
+    @property
+    def dashed(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def parameter(self) -> inspect.Parameter:
+        """The flag as Typer reads it: None when it is not given."""
+        declared = f"{self.dashed}/--no-{self.dashed[2:]}" if self.switch else self.dashed
+        info = typer.Option(
+            *([declared, self.short] if self.short else [declared]),
+            help=self.help,
+            rich_help_panel=self.panel,
+            show_default=False,
+            metavar=None if self.switch else "|".join(self.choices) or self.metavar,
+            autocompletion=(lambda incomplete: _starting(self.choices, incomplete)) if self.choices else None,
+        )
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[(bool if self.switch else str) | None, info],
+        )
+
+
+def _starting(choices: Iterable[str], incomplete: str) -> list[str]:
+    return [choice for choice in choices if choice.startswith(incomplete)]
+
+
+def with_flags(into: str, flags: Iterable[Flag]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command ``flags``; those that were given reach it as one dict, its argument ``into``."""
+    table = {flag.name: flag for flag in flags}
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_dict(*args: Any, **given: Any) -> Any:
+            values = {name: given.pop(name) for name in table if name in given}
+            given[into] = {name: value for name, value in values.items() if value is not None}
+            return command(*args, **given)
+
+        own = inspect.signature(command, eval_str=True)
+        kept = [parameter for name, parameter in own.parameters.items() if name != into]
+        return _with_signature(with_dict, own, [*kept, *(flag.parameter() for flag in table.values())])
+
+    return decorate
+
+
+def with_parameter(command: Callable[..., Any], wrapper: Callable[..., Any], extra: inspect.Parameter) -> Any:
+    """``wrapper``, which Typer reads as ``command`` with one parameter more."""
+    own = inspect.signature(command, eval_str=True)
+    return _with_signature(wrapper, own, [*own.parameters.values(), extra])
+
+
+def _with_signature(
+    function: Callable[..., Any], signature: inspect.Signature, parameters: list[inspect.Parameter]
+) -> Callable[..., Any]:
+    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    function.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    return function
+
+
+OPTION_PANELS = {
+    "Decoding": ("language", "task", "mode", "channels", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"),
+    "All decode options": (),
+}
+SHORT = {"language": "-l", "task": "-t"}
+
+
+def option_flags() -> list[Flag]:
+    """A flag for every field of DecodeOptions."""
+    from kikitori.options import option_table
+    from kikitori.types import Channels, DecodeMode, Task
+
+    choices = {"task": Task, "mode": DecodeMode, "channels": Channels}
+    common = OPTION_PANELS["Decoding"]
+    rows = sorted(option_table(), key=lambda row: common.index(row.name) if row.name in common else len(common))
+    return [
+        Flag(
+            name=row.name,
+            help=_explained(row.description, row.default, "" if row.name in choices else row.allowed),
+            panel="Decoding" if row.name in common else "All decode options",
+            metavar=_metavar(row.type, row.many),
+            switch=row.type.startswith("true/false"),
+            short=SHORT.get(row.name, ""),
+            choices=tuple(choices.get(row.name, ())),
+        )
+        for row in rows
+    ]
+
+
+def layout_flags() -> list[Flag]:
+    """A flag for every option of the subtitle layout."""
+    from kikitori.text.subtitle_options import layout_table
+
+    return [
+        Flag(
+            name=row.name,
+            help=_explained(row.description, row.default, row.allowed),
+            panel="Subtitles",
+            metavar=_metavar(row.type, row.many),
+            switch=row.type.startswith("true/false"),
+        )
+        for row in layout_table()
+    ]
+
+
+def _explained(description: str, default: object, allowed: str) -> str:
+    said = not allowed or allowed.startswith(("true, false", "text", "a language"))
+    notes = [] if said else [f"Allowed: {allowed}."]
+    if shown := shown_default(default):
+        notes.append(f"Default: {shown}" + ("." if shown[-1].isalnum() else ""))
+    return " ".join([description, *notes])
+
+
+def shown_default(default: object) -> str:
+    """A default for people; "" where there is none worth a word."""
+    if default is None or default == () or default == "":
+        return ""
+    if isinstance(default, bool):
+        return "yes" if default else ""
+    if isinstance(default, tuple | list):
+        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in default)
+    if isinstance(default, float):
+        return "no limit" if default == float("inf") else f"{default:g}"
+    return str(default)
+
+
+def _metavar(kind: str, many: bool) -> str:
+    noun = next((shown for word, shown in (("whole", "N"), ("number", "X")) if word in kind), "TEXT")
+    return f"{noun},…" if many else noun
+
+
+SECTIONS = ("Arguments", "Options", "Server", "Decoding", "Model", "Subtitles")
+"""Those that most people need, in this order; the others come after."""
+
+
+class SectionedCommand(TyperCommand):
+    """Shows its flags in sections, each under its full name however long that is."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                plain = "Options" if parameter.param_type_name == "option" else "Arguments"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or plain, []).append(record)
+        first = [title for title in SECTIONS if title in sections]
+        for title in [*first, *(title for title in sections if title not in first)]:
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
