@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -58,14 +58,19 @@ def find_silence(audio: npt.NDArray[np.float32]) -> int | None:
 
 
 def read_chunks(
-    blocks: Iterable[npt.NDArray[np.float32]], *, max_seconds: float = 600.0, find_cut: FindCut = find_silence
-) -> Iterator[Chunk]:
+    blocks: Iterable[npt.NDArray[np.float32]],
+    *,
+    max_seconds: float = 600.0,
+    first_seconds: float | None = None,
+    find_cut: FindCut = find_silence,
+) -> Generator[Chunk, None, None]:
     """Chunks of at most ``max_seconds`` which, joined, are ``blocks`` of shape (channels, n), joined.
 
-    A chunk ends where ``find_cut`` says for the second half of what is there, or at ``max_seconds``.
+    A chunk ends where ``find_cut`` says for the second half of what is there, or at ``max_seconds``;
+    the first one at ``first_seconds``, for those who want something soon.
     The memory is that of two chunks: the one given out, and the next.
     """
-    size = max(2, round(max_seconds * SAMPLE_RATE))
+    size = _samples(max_seconds if first_seconds is None else min(first_seconds, max_seconds))
     buffer: npt.NDArray[np.float32] | None = None
     filled = index = start = 0
     for block in blocks:
@@ -76,7 +81,8 @@ def read_chunks(
             if filled == size:
                 cut = _cut(buffer, find_cut)
                 yield Chunk(index=index, start=start / SAMPLE_RATE, audio=buffer[:, :cut], last=False)
-                buffer, filled = _moved(buffer, cut), size - cut
+                buffer, filled = _moved(buffer, cut, _samples(max_seconds)), size - cut
+                size = buffer.shape[1]
                 index, start = index + 1, start + cut
             count = min(size - filled, block.shape[1] - taken)
             buffer[:, filled : filled + count] = block[:, taken : taken + count]
@@ -91,9 +97,13 @@ def _cut(buffer: npt.NDArray[np.float32], find_cut: FindCut) -> int:
     return size if found is None else min(size, max(1, size // 2 + found))
 
 
-def _moved(buffer: npt.NDArray[np.float32], cut: int) -> npt.NDArray[np.float32]:
+def _samples(seconds: float) -> int:
+    return max(2, round(seconds * SAMPLE_RATE))
+
+
+def _moved(buffer: npt.NDArray[np.float32], cut: int, size: int) -> npt.NDArray[np.float32]:
     """A new buffer that begins with what follows ``cut``: the old one belongs to the chunk."""
-    fresh = np.empty_like(buffer)
+    fresh = np.empty((buffer.shape[0], size), np.float32)
     rest = buffer.shape[1] - cut
     fresh[:, :rest] = buffer[:, cut:]
     return fresh

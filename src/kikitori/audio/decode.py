@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ def decode(
     channels: Channels = Channels.MIX,
     block_seconds: float = 30.0,
     max_seconds: float | None = None,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Blocks of ``block_seconds`` (the last one shorter), shape (1, n), or (channels, n) for SPLIT.
 
     A file-like object is read from its start if it can seek, and is not closed. What is damaged is
