@@ -23,6 +23,7 @@ MARKS = {"ok": ("ok  ", "green"), "off": ("off ", "bright_black"), "warn": ("war
 @with_flags("settings", serve_flags())
 def doctor(
     *,
+    load: Annotated[bool, typer.Option("--load", help="Load the default model too, and let it hear a sample.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     settings: dict[str, Any],
 ) -> None:
@@ -31,7 +32,7 @@ def doctor(
 
     loaded = load_settings(settings)
     lines: list[Line] = []
-    for line in all_lines(loaded):
+    for line in all_lines(loaded, load=load):
         lines.append(line)
         if not as_json:
             _show(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ class Lines:
 
     def advance(self, recording: Recording, progress: Progress) -> None:
         running, now = self._running[recording], self._clock()
-        if now - running.told < LINE_EVERY_SECONDS:
+        if now - running.told < LINE_EVERY_SECONDS or progress.fraction == 1:
             return
         running.told = now
         self.note(f"{recording.name}: {progress_words(progress, now - running.began)}")
@@ -208,4 +209,5 @@ class Silence:
 def reporter(*, quiet: bool) -> Reporter:
     if quiet:
         return Silence()
-    return Bars() if sys.stderr.isatty() else Lines()
+    dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    return Bars() if sys.stderr.isatty() and not dumb else Lines()

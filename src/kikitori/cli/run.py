@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kikitori.cli.exits import ExitCode, complain
 from kikitori.cli.inputs import Recording
-from kikitori.cli.progress import Reporter
+from kikitori.cli.progress import Reporter, speed
 from kikitori.errors import (
     Forbidden,
     KikitoriError,
@@ -52,6 +53,7 @@ class _Heard:
     transcript: Transcript | None = None
     ended: bool = False
     delivered: bool = False
+    failed: bool = False
     started: Started | None = None
     seconds_done: float = 0.0
     segments: list[Segment] = field(default_factory=list)
@@ -80,21 +82,33 @@ class Run:
         *,
         jobs: int,
         in_order: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend, self._deliver, self._reporter = backend, deliver, reporter
-        self._jobs, self._in_order = jobs, in_order
-        self._failed = False
+        self._jobs, self._in_order, self._clock = jobs, in_order, clock
         self._heard: list[_Heard] = []
 
     async def all(self, recordings: Sequence[Recording]) -> ExitCode:
         """Transcribe them. When cancelled, delivers what was heard until then."""
+        began = self._clock()
         self._heard = [_Heard(recording) for recording in recordings]
         try:
             await self._decode_all()
         except asyncio.CancelledError:
             self._deliver_rest()
             raise
-        return ExitCode.FAILED if self._failed else ExitCode.OK
+        if len(recordings) > 1:
+            self._reporter.note(self._total(self._clock() - began))
+        return ExitCode.FAILED if any(heard.failed for heard in self._heard) else ExitCode.OK
+
+    def _total(self, elapsed: float) -> str:
+        """``12 recordings: 1:02:03 of audio in 2:10 (28.6× real time), 1 failed``."""
+        seconds = sum(heard.seconds_done for heard in self._heard)
+        failed = sum(heard.failed for heard in self._heard)
+        real_time = (
+            f"{human_duration(seconds)} of audio in {human_duration(elapsed)} ({speed(seconds, elapsed)} real time)"
+        )
+        return f"{len(self._heard)} recordings: {real_time}" + (f", {failed} failed" if failed else "")
 
     async def _decode_all(self) -> None:
         waiting = iter(self._heard)
@@ -119,7 +133,7 @@ class Run:
         except FATAL:
             raise
         except Exception as exc:  # whatever is wrong with this recording, the others go on
-            self._fail(exc, heard.recording.name)
+            self._fail(exc, heard)
         finally:
             self._reporter.end(heard.recording, heard.transcript)
         heard.ended = True
@@ -136,11 +150,11 @@ class Run:
             case Finished(transcript=transcript):
                 heard.transcript = transcript
 
-    def _fail(self, error: Exception, about: str) -> None:
-        self._failed = True
+    def _fail(self, error: Exception, heard: _Heard) -> None:
+        heard.failed = True
         with self._reporter.paused():
             logger.debug("recording failed", exc_info=error, extra={"action": "recording_failed"})
-            complain(error, about=about)
+            complain(error, about=heard.recording.name)
 
     def _deliver_ready(self) -> None:
         """Whatever may go out now: in order, or as it comes."""
@@ -169,4 +183,4 @@ class Run:
             with self._reporter.paused():
                 self._deliver(heard.recording, transcript, whole=whole)
         except KikitoriError as exc:
-            self._fail(exc, heard.recording.name)
+            self._fail(exc, heard)

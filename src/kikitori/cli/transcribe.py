@@ -127,17 +127,18 @@ def run(asked: Asked, found: Sequence[Recording | Missing]) -> ExitCode:
         if isinstance(item, Missing):
             complain(InvalidInput(item.problem), about=item.name)
     recordings = [item for item in found if isinstance(item, Recording)]
-    deliver = _deliver(asked, recordings)
+    told = reporter(quiet=asked.quiet)
+    deliver = _deliver(asked, recordings, told)
     if not recordings:
         return ExitCode.FAILED
     stdin = StoppableInput(sys.stdin)
 
-    async def work(told: Reporter) -> ExitCode:
+    async def work() -> ExitCode:
         async with _backend(asked, stdin, told) as backend:
             return await Run(backend, deliver, told, jobs=asked.jobs, in_order=asked.output is None).all(recordings)
 
-    with stdin, reporter(quiet=asked.quiet) as told:
-        code = run_interruptibly(work(told), on_interrupt=stdin.stop)
+    with stdin, told:
+        code = run_interruptibly(work(), on_interrupt=stdin.stop)
     return ExitCode.FAILED if len(recordings) < len(found) else code
 
 
@@ -156,13 +157,14 @@ async def _backend(asked: Asked, stdin: Any, told: Reporter) -> AsyncIterator[Ba
         yield local
 
 
-def _deliver(asked: Asked, recordings: Sequence[Recording]) -> Deliver:
+def _deliver(asked: Asked, recordings: Sequence[Recording], told: Reporter) -> Deliver:
     """Where transcripts go."""
     if asked.output is not None:
         folder = Folder(asked.output, output_names(recordings), asked.formats)
 
         def write(recording: Recording, transcript: Transcript, *, whole: bool) -> None:
-            folder.write(recording, transcript, asked.layout, whole=whole)
+            written = folder.write(recording, transcript, asked.layout, whole=whole)
+            told.note(f"  → {', '.join(map(str, written))}")
 
         return write
     stdout = standard_output(asked.formats, several=len(recordings) > 1)
