@@ -21,23 +21,15 @@ import faster_whisper
 import numpy as np
 import numpy.typing as npt
 
-from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language
+from kikitori.engines.base import Calls, Decoding, EngineConfig, Language
+from kikitori.engines.registry import engine_info
 from kikitori.errors import InvalidOption, ModelLoadFailed, Unsupported
 from kikitori.options import DecodeOptions
-from kikitori.types import Audio, Segment, Task, Word
+from kikitori.types import Audio, Segment, Word
 
 Array = npt.NDArray[Any]
 
-INFO = EngineInfo(
-    name="whisper",
-    title="Whisper (CTranslate2)",
-    tasks=frozenset({Task.TRANSCRIBE, Task.TRANSLATE}),
-    detects_language=True,
-    word_timestamps=True,
-    conditions_on_text=True,
-    max_batch_size=8,
-    devices=frozenset({"cpu", "cuda"}),
-)
+INFO = engine_info("whisper")
 
 MAX_LENGTH = 448
 """Tokens of Whisper's text context; CTranslate2 generates at most half of ``max_length``."""

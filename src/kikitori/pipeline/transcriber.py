@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
 
+from kikitori.audio.chunks import Chunk, read_chunks
+from kikitori.audio.decode import decode, probe
+from kikitori.engines.base import EngineInfo
+from kikitori.engines.registry import check_options, engines_that
+from kikitori.errors import Unsupported
+from kikitori.inference.loaded import LoadedModel
+from kikitori.inference.pool import ModelPool
 from kikitori.options import DecodeOptions
-from kikitori.pipeline.events import TranscriptionEvent
-from kikitori.types import Media, Priority, Transcript
+from kikitori.pipeline.blocking import in_media_thread, next_item
+from kikitori.pipeline.decoding import ChannelDecoder, Decoded
+from kikitori.pipeline.events import Finished, Progress, SegmentDone, Started, TranscriptionEvent
+from kikitori.pipeline.ordered import in_order
+from kikitori.pipeline.windows import WINDOW_SECONDS
+from kikitori.types import SAMPLE_RATE, DecodeMode, Media, Priority, Segment, Transcript
+
+FIRST_CHUNK_SECONDS = 60.0
+"""Independent windows need no long chunk, so the first one is short: text comes soon."""
+
+
+class TranscriptionListener(Protocol):
+    """Told of finished transcriptions; ``kikitori.metrics.Metrics``."""
+
+    def transcribed(self, audio_seconds: float, wall_seconds: float, model: str) -> None: ...
 
 
 class Transcriber:
     """Decodes recordings on the model pool. Owns nothing; safe for many calls at once."""
 
-    def stream(
+    def __init__(
+        self,
+        pool: ModelPool,
+        *,
+        chunk_seconds: float = 600.0,
+        max_audio_seconds: float | None = None,
+        listener: TranscriptionListener | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool, self._listener, self._clock = pool, listener, clock
+        self._chunk_seconds, self._max_audio_seconds = chunk_seconds, max_audio_seconds
+
+    async def stream(
         self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
     ) -> AsyncGenerator[TranscriptionEvent, None]:
         """Started, then Progress and SegmentDone as they come, then Finished.
@@ -21,10 +60,199 @@ class Transcriber:
         within one segment and frees the engine. Raises InvalidMedia, Unsupported, ModelNotFound,
         Busy, Unavailable.
         """
-        raise NotImplementedError
+        started = self._clock()
+        async with self._pool.use(model) as loaded:
+            _check(loaded.info, options)
+            duration = await _promised_duration(media)
+            mode = choose_mode(loaded.info, options, duration)
+            transcription = _Transcription(loaded, options, mode, priority, duration)
+            async with self._chunks(media, options, mode) as chunks:
+                async with aclosing(transcription.events(chunks)) as events:
+                    async for event in events:
+                        yield event
+        if self._listener:
+            self._listener.transcribed(transcription.seconds_done, self._clock() - started, loaded.spec.id)
 
     async def transcribe(
         self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
     ) -> Transcript:
         """The whole transcript at once."""
-        raise NotImplementedError
+        async with aclosing(self.stream(media, options, model=model, priority=priority)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    return event.transcript
+        raise AssertionError("A transcription ends with Finished.")
+
+    @asynccontextmanager
+    async def _chunks(
+        self, media: Media, options: DecodeOptions, mode: DecodeMode
+    ) -> AsyncIterator[AsyncGenerator[Chunk, None]]:
+        first = min(FIRST_CHUNK_SECONDS, self._chunk_seconds) if mode is DecodeMode.WINDOWED else self._chunk_seconds
+        blocks = decode(media, channels=options.channels, max_seconds=self._max_audio_seconds)
+        chunks = read_chunks(blocks, max_seconds=self._chunk_seconds, first_seconds=first)
+        try:
+            async with aclosing(_ahead(chunks)) as iterator:
+                yield iterator
+        finally:
+            await in_media_thread(partial(_close, chunks, blocks))
+
+
+@dataclass(slots=True)
+class _Transcription:
+    """One run: the state that builds up from chunk to chunk."""
+
+    model: LoadedModel
+    options: DecodeOptions
+    mode: DecodeMode
+    priority: Priority
+    duration: float | None
+    seconds_done: float = 0.0
+
+    async def events(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[TranscriptionEvent, None]:
+        segments: list[Segment] = []
+        decoders: list[ChannelDecoder] = []
+        started = False
+        heard = 0.0
+        async for chunk in chunks:
+            decoders = decoders or [self._decoder() for _ in chunk.audio]
+            heard = chunk.start + chunk.audio.shape[-1] / SAMPLE_RATE
+            async with aclosing(self._decode(decoders, chunk)) as results:
+                async for decoded in results:
+                    if not started:
+                        started = True
+                        yield self._started(decoders)
+                    for segment in decoded.segments:
+                        segments.append(_placed(segment, chunk.start, len(segments)))
+                        yield SegmentDone(segment=segments[-1])
+                    yield self._progress(min(heard, chunk.start + decoded.seconds_done))
+            yield self._progress(heard)
+        if not started:
+            yield self._started(decoders)
+        yield Finished(transcript=self._transcript(segments, decoders, heard))
+
+    def _decoder(self) -> ChannelDecoder:
+        return ChannelDecoder(self.model, self.options, self.mode, self.priority)
+
+    async def _decode(self, decoders: Sequence[ChannelDecoder], chunk: Chunk) -> AsyncGenerator[Decoded, None]:
+        whole = chunk.last and chunk.index == 0
+        if len(decoders) == 1:
+            async with aclosing(decoders[0].decode(chunk.audio[0], chunk.start, whole=whole)) as results:
+                async for decoded in results:
+                    yield decoded
+            return
+        names = _speakers(len(decoders))
+        channels = zip(decoders, chunk.audio, names, strict=True)
+        jobs = [
+            partial(_collect, name, decoder.decode(audio, chunk.start, whole=whole))
+            for decoder, audio, name in channels
+        ]
+        async with aclosing(in_order(jobs, at_once=len(jobs))) as results_of_channels:
+            heard = [segment async for segments in results_of_channels for segment in segments]
+        merged = sorted(heard, key=lambda segment: segment.start)
+        yield Decoded(tuple(merged), chunk.audio.shape[-1] / SAMPLE_RATE)
+
+    def _started(self, decoders: Sequence[ChannelDecoder]) -> Started:
+        language = _language(decoders, self.options)
+        return Started(
+            duration=self.duration,
+            language=language[0],
+            language_probability=language[1],
+            model=self.model.spec.id,
+            engine=self.model.spec.engine,
+            mode=self.mode,
+        )
+
+    def _progress(self, seconds: float) -> Progress:
+        self.seconds_done = max(self.seconds_done, seconds)
+        if self.duration is not None:
+            self.duration = max(self.duration, self.seconds_done)  # containers promise wrongly
+        return Progress(seconds_done=self.seconds_done, duration=self.duration)
+
+    def _transcript(
+        self, segments: Sequence[Segment], decoders: Sequence[ChannelDecoder], duration: float
+    ) -> Transcript:
+        language, probability = _language(decoders, self.options)
+        return Transcript(
+            segments=tuple(segments),
+            language=language,
+            language_probability=probability,
+            duration=duration,
+            model=self.model.spec.id,
+            engine=self.model.spec.engine,
+            task=self.options.task,
+            mode=self.mode,
+        )
+
+
+def choose_mode(info: EngineInfo, options: DecodeOptions, duration: float | None) -> DecodeMode:
+    """The mode that runs: what was asked, else windowed unless an option needs the text before."""
+    if options.mode is not DecodeMode.AUTO:
+        return options.mode
+    if options.needs_sequential():
+        return DecodeMode.SEQUENTIAL
+    one_window = duration is not None and duration <= WINDOW_SECONDS
+    if options.initial_prompt and info.conditions_on_text and not one_window:
+        return DecodeMode.SEQUENTIAL  # the prompt's effect carries over through the text
+    return DecodeMode.WINDOWED
+
+
+def _check(info: EngineInfo, options: DecodeOptions) -> None:
+    check_options(info, options)
+    if (option := options.needs_sequential()) and not info.conditions_on_text:
+        able = engines_that(lambda other: other.conditions_on_text)
+        raise Unsupported(f"{info.title} cannot honour {option}.", param=option, engines=able)
+
+
+async def _promised_duration(media: Media) -> float | None:
+    """What the container says, in seconds; None for streams, which can be read only once."""
+    if not isinstance(media, str | Path) and not media.seekable():
+        return None
+    return (await in_media_thread(partial(probe, media))).duration
+
+
+async def _ahead(chunks: Generator[Chunk, None, None]) -> AsyncGenerator[Chunk, None]:
+    """Read the next chunk while the one before is decoded."""
+    reading = asyncio.create_task(next_item(chunks))
+    try:
+        while (chunk := await reading) is not None:
+            if not chunk.last:
+                reading = asyncio.create_task(next_item(chunks))
+            yield chunk
+            if chunk.last:
+                return
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _collect(speaker: str, results: AsyncGenerator[Decoded, None]) -> list[Segment]:
+    async with aclosing(results):
+        return [replace(segment, speaker=speaker) async for decoded in results for segment in decoded.segments]
+
+
+def _placed(segment: Segment, offset: float, number: int) -> Segment:
+    """``segment`` with its times in the file and its number."""
+    words = segment.words and tuple(
+        replace(word, start=_round(word.start + offset), end=_round(word.end + offset)) for word in segment.words
+    )
+    return replace(
+        segment, id=number, start=_round(segment.start + offset), end=_round(segment.end + offset), words=words
+    )
+
+
+def _round(seconds: float) -> float:
+    return round(seconds, 3)
+
+
+def _language(decoders: Sequence[ChannelDecoder], options: DecodeOptions) -> tuple[str, float]:
+    known = [decoder.language for decoder in decoders if decoder.language.code]
+    return (known[0].code, known[0].probability) if known else (options.language or "", 0.0)
+
+
+def _speakers(count: int) -> list[str]:
+    return ["left", "right"] if count == 2 else [f"channel {number}" for number in range(1, count + 1)]
+
+
+def _close(*generators: Generator[object, None, None]) -> None:
+    for generator in generators:
+        generator.close()

@@ -1,0 +1,32 @@
+"""Blocking work of the pipeline, kept off the event loop and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
+
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+T = TypeVar("T")
+
+MEDIA_THREADS = 16
+"""Files decoded, cut or scored for speech at the same moment."""
+
+_limiter: RunVar[anyio.CapacityLimiter] = RunVar("kikitori-media-threads")
+
+
+async def in_media_thread(work: Callable[[], T]) -> T:
+    """Run ``work`` in a thread. Cancelling waits for it: its file must not be closed under it."""
+    try:
+        limiter = _limiter.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(MEDIA_THREADS)
+        _limiter.set(limiter)
+    return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+
+async def next_item(items: Iterator[T]) -> T | None:
+    """The next of blocking ``items``, or None at the end."""
+    return await in_media_thread(partial(next, items, None))
