@@ -59,7 +59,8 @@ class FakeTranscriber:
     async def stream(
         self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
     ) -> AsyncGenerator[TranscriptionEvent, None]:
-        content = await asyncio.to_thread(Path(media).read_bytes) if isinstance(media, str | Path) else b""
+        path = Path(media) if isinstance(media, str | Path) else Path()
+        content = await asyncio.to_thread(path.read_bytes) if path.is_file() else b""
         call = FakeCall(media, options, model, priority, content)
         self.calls.append(call)
         try:

@@ -1,0 +1,296 @@
+"""The one place that builds everything from Settings, and closes it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import anyio.to_thread
+
+from kikitori.audio.vad import VadOptions, file_speech_spans
+from kikitori.engines.devices import DeviceChoice, check_compute_type, choose_device
+from kikitori.engines.registry import engine_info, load_engine
+from kikitori.errors import DecodingCancelled, KikitoriError
+from kikitori.inference.hub import OnProgress
+from kikitori.inference.models import ModelCatalog, ModelSpec
+from kikitori.inference.placement import Hardware
+from kikitori.inference.pool import ModelPool
+from kikitori.inference.status import ModelState, ModelStatus
+from kikitori.metrics import Metrics
+from kikitori.options import DecodeOptions
+from kikitori.pipeline.blocking import in_media_thread
+from kikitori.pipeline.events import TranscriptionEvent
+from kikitori.pipeline.transcriber import Transcriber
+from kikitori.settings import Settings
+from kikitori.store.database import Database
+from kikitori.store.keys import ApiKey, KeyStore
+from kikitori.types import Media, Priority, SpeechSpan, Transcript
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 30.0
+"""After a model that should be there from the start could not be had, it is tried again."""
+
+
+class FileTranscriber(Protocol):
+    """Decodes recordings; ``pipeline.transcriber.Transcriber``."""
+
+    def stream(
+        self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
+    ) -> AsyncGenerator[TranscriptionEvent, None]: ...
+
+    async def transcribe(
+        self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
+    ) -> Transcript: ...
+
+
+class Catalog(Protocol):
+    """Which models there are; ``inference.models.ModelCatalog``. Blocking."""
+
+    def resolve(self, name: str) -> ModelSpec: ...
+
+    def installed(self) -> list[ModelSpec]: ...
+
+
+class Pool(Protocol):
+    """Loaded models; ``inference.pool.ModelPool``."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def loaded(self) -> list[ModelStatus]: ...
+
+    def waiting(self) -> Mapping[Priority, int]: ...
+
+    async def load(self, name: str, *, pin: bool = False) -> ModelStatus: ...
+
+    async def unload(self, name: str) -> None: ...
+
+
+class Keys(Protocol):
+    """API keys; ``store.keys.KeyStore``."""
+
+    async def any(self) -> bool: ...
+
+    async def verify(self, secret: str) -> ApiKey | None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """What a server is made of; ``open_services`` builds it, a test may build its own."""
+
+    settings: Settings
+    metrics: Metrics
+    keys: Keys
+    catalog: Catalog
+    pool: Pool
+    transcriber: FileTranscriber
+    not_ready_because: str = ""
+    """What the default model waits for, while the pool is not ready."""
+    draining: bool = False
+    """Shutdown has begun: what runs may end, nothing new is wanted."""
+
+    def problem(self) -> str:
+        """Why nothing can be transcribed now; empty when it can."""
+        if self.draining:
+            return "The server is shutting down."
+        if self.pool.ready:
+            return ""
+        return self.not_ready_because or "The default model is not loaded."
+
+    async def speech_spans(self, media: Media, options: DecodeOptions) -> tuple[list[SpeechSpan], float]:
+        """Where somebody speaks in ``media`` by the ``vad_*`` options, and its length, in seconds.
+
+        Cancelling stops it. Raises InvalidMedia.
+        """
+        stopped = threading.Event()
+        limit, check = self.settings.max_audio_seconds, partial(_go_on, stopped)
+        work = asyncio.create_task(
+            in_media_thread(partial(file_speech_spans, media, VadOptions.of(options), limit, check=check))
+        )
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            # The thread stops at its next block, and until then the file is in use.
+            stopped.set()
+            await asyncio.wait([work])
+            work.exception()
+            raise
+        return work.result()
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncGenerator[Services, None]:
+    """Everything a server needs. What is entered last is closed first.
+
+    Models are fetched and loaded while the server already answers; ``Services.problem`` says how
+    far that is. Raises KikitoriError when the device or the database cannot be used.
+    """
+    metrics = Metrics()
+    device = await asyncio.to_thread(find_device, settings)
+    logger.info("device chosen", extra={"action": "device_chosen", "device": device.device, "reason": device.reason})
+    catalog = make_catalog(settings)
+    async with AsyncExitStack() as stack:
+        # Closed last: requests ask for keys until their very end.
+        database = await stack.enter_async_context(Database(settings.database))
+        await database.upgrade()
+        # Closed when no request runs any more: threads are joined, models unloaded.
+        pool = await stack.enter_async_context(make_pool(settings, catalog, device, metrics=metrics))
+        services = Services(
+            settings=settings,
+            metrics=metrics,
+            keys=KeyStore(database),
+            catalog=catalog,
+            pool=pool,
+            transcriber=make_transcriber(settings, pool, metrics=metrics),
+        )
+        metrics.watch_pool(partial(_waiting, pool), partial(_memory, pool))
+        # Closed first: a model that is still being fetched is not wanted any more.
+        await stack.enter_async_context(_prepared(services, catalog, device.device))
+        yield services
+
+
+def find_device(settings: Settings) -> DeviceChoice:
+    """Where models go. Blocking. Raises Unavailable, InvalidOption."""
+    choice = choose_device(settings.device, settings.device_index)
+    check_compute_type(settings.compute_type, choice.device)
+    return choice
+
+
+def make_catalog(settings: Settings, *, folders: Iterable[str] = ()) -> ModelCatalog:
+    """The models of the server with these settings; ``folders`` may be named too."""
+    return ModelCatalog(
+        models_dir=settings.data_dir / "models",
+        default=settings.model,
+        aliases=settings.model_aliases,
+        offline=settings.offline,
+        connect_timeout=settings.hub_connect_timeout_seconds,
+        folders=[*settings.preload, *folders],
+    )
+
+
+def make_pool(
+    settings: Settings, catalog: ModelCatalog, device: DeviceChoice, *, metrics: Metrics | None = None
+) -> ModelPool:
+    """A pool of models, to be used as ``async with``."""
+    hardware = Hardware(
+        device=device.device,
+        device_index=device.indexes,
+        compute_type=settings.compute_type,
+        cpu_threads=settings.cpu_threads,
+        max_batch_size=settings.max_batch_size,
+        engine_options=settings.engine_options,
+    )
+    return ModelPool(
+        catalog,
+        load_engine=load_engine,
+        engine_info=engine_info,
+        hardware=hardware,
+        max_requests=settings.max_queue,
+        idle_seconds=settings.model_ttl_seconds,
+        memory_budget_bytes=settings.memory_budget_bytes,
+        listener=metrics,
+    )
+
+
+def make_transcriber(settings: Settings, pool: ModelPool, *, metrics: Metrics | None = None) -> Transcriber:
+    return Transcriber(
+        pool,
+        chunk_seconds=settings.chunk_seconds,
+        max_audio_seconds=settings.max_audio_seconds,
+        listener=metrics,
+    )
+
+
+@asynccontextmanager
+async def _prepared(services: Services, catalog: ModelCatalog, device: str) -> AsyncGenerator[None, None]:
+    """Fetch and load the models that should be there from the start, beside everything else."""
+    preparation = _Preparation(services, catalog, device)
+    task = asyncio.create_task(preparation.run(), name="kikitori-preparation")
+    try:
+        yield
+    finally:
+        preparation.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class _Preparation:
+    """Fetches and loads; what cannot be had is said, and tried again later."""
+
+    def __init__(self, services: Services, catalog: ModelCatalog, device: str) -> None:
+        self._services, self._catalog, self._device = services, catalog, device
+        self._stopped = threading.Event()
+        self._reasons: dict[str, str] = {}
+
+    def stop(self) -> None:
+        """End a download, from any thread."""
+        self._stopped.set()
+
+    async def run(self) -> None:
+        wanted: Sequence[str] = ["", *self._services.settings.preload]
+        while True:
+            wanted = [name for name in wanted if not await self._prepare(name)]
+            if not wanted:
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _prepare(self, name: str) -> bool:
+        try:
+            await anyio.to_thread.run_sync(self._fetch, name)
+            self._say(name, "The default model is being loaded.")
+            await self._services.pool.load(name, pin=True)
+        except KikitoriError as exc:
+            self._failed(name, str(exc))
+            return False
+        except Exception as exc:  # a broken model or library must not end a server that may have other models
+            self._failed(name, f"The model cannot be loaded ({type(exc).__name__}); the log says more.", exc)
+            return False
+        self._say(name, "")
+        return True
+
+    def _fetch(self, name: str) -> None:
+        if name:
+            self._catalog.pull(name, self._progress(name))
+            return
+        self._say(name, "The default model is being looked for.")
+        self._catalog.default_spec(self._progress(name), logger.warning, device=self._device)
+
+    def _progress(self, name: str) -> OnProgress:
+        def report(done: int, total: int) -> None:
+            _go_on(self._stopped)
+            self._say(name, f"The default model is being downloaded: {done / max(1, total):.0%}.")
+
+        return report
+
+    def _say(self, name: str, problem: str) -> None:
+        """Only the default model decides whether the server is ready."""
+        if not name:
+            self._services.not_ready_because = problem
+
+    def _failed(self, name: str, reason: str, exc: Exception | None = None) -> None:
+        self._say(name, reason)
+        again = self._reasons.get(name) == reason
+        self._reasons[name] = reason
+        facts = {"action": "model_not_ready", "model": name or "default", "reason": reason}
+        logger.log(logging.DEBUG if again else logging.ERROR, "model not ready", exc_info=exc, extra=facts)
+
+
+def _go_on(stopped: threading.Event) -> None:
+    """Raise DecodingCancelled when the caller has gone."""
+    if stopped.is_set():
+        raise DecodingCancelled
+
+
+def _waiting(pool: Pool) -> Mapping[str, int]:
+    return {priority.value: count for priority, count in pool.waiting().items()}
+
+
+def _memory(pool: Pool) -> Mapping[str, int]:
+    return {status.model: status.memory_bytes for status in pool.loaded() if status.state is ModelState.READY}

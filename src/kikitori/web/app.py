@@ -1,0 +1,81 @@
+"""The application: composition only."""
+
+from __future__ import annotations
+
+import anyio
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from kikitori import __version__
+from kikitori.services import Services
+from kikitori.settings import Settings
+from kikitori.web import binding, docs, openapi
+from kikitori.web.errors import install_error_handlers
+from kikitori.web.limits import CallLimit
+from kikitori.web.middleware import REQUEST_ID_HEADER, LastResort, RequestLog
+from kikitori.web.routes import audio, health, models, speech
+from kikitori.web.state import WebState, attach
+from kikitori.web.uploads import Uploads
+
+RENDER_THREADS = 4
+READABLE_HEADERS = (
+    REQUEST_ID_HEADER,
+    "retry-after",
+    "x-kikitori-model",
+    "x-kikitori-engine",
+    "x-kikitori-mode",
+    "x-kikitori-ignored-fields",
+)
+"""What the script of another origin may read of an answer."""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The server's application on ``services``, which its caller opens and closes."""
+    app = FastAPI(
+        title="Kikitori",
+        version=__version__,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        docs_url=None,
+        redoc_url=None,
+        middleware=_middleware(services),
+    )
+    attach(app, _state(services))
+    install_error_handlers(app)
+    for part in (audio, speech, models, health):
+        app.include_router(part.router)
+    docs.install(app)
+    return app
+
+
+def make_uploads(settings: Settings) -> Uploads:
+    return Uploads(settings.data_dir / "tmp", max_bytes=settings.max_upload_bytes)
+
+
+def _middleware(services: Services) -> list[Middleware]:
+    """Outermost first: every answer gets an id, also those to a preflight; every error gets CORS headers."""
+    settings = services.settings
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=READABLE_HEADERS,
+    )
+    return [
+        Middleware(RequestLog, metrics=services.metrics),
+        *([cors] if settings.cors_origins else []),
+        Middleware(LastResort, draining=lambda: services.draining),
+    ]
+
+
+def _state(services: Services) -> WebState:
+    settings = services.settings
+    return WebState(
+        services=services,
+        uploads=make_uploads(settings),
+        calls=CallLimit(settings.key_concurrency),
+        render_threads=anyio.CapacityLimiter(RENDER_THREADS),
+        open_without_keys=settings.insecure or binding.is_loopback(settings.host),
+    )

@@ -1,0 +1,62 @@
+"""``/`` and ``/docs``. Swagger UI comes with the installation, so it works on a closed network."""
+
+from __future__ import annotations
+
+import html
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+ASSETS_URL = "/docs/assets"
+
+HOME = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Kikitori</title></head>
+<body>
+<h1>Kikitori</h1>
+<p>Speech to text, on your own machine. <a href="docs">The API</a> ·
+<a href="openapi.json">OpenAPI</a> · <a href="health/ready">Health</a></p>
+<pre>curl -F file=@recording.mp3 {base}v1/audio/transcriptions</pre>
+</body>
+</html>
+"""
+
+
+def install(app: FastAPI) -> None:
+    assets = Path(str(files("fastapi_offline"))) / "static"
+    app.mount(ASSETS_URL, StaticFiles(directory=assets), name="docs-assets")
+    app.add_api_route("/docs", _swagger, include_in_schema=False)
+    app.add_api_route("/", _home, include_in_schema=False)
+    made = app.openapi
+    app.openapi = lambda: _corrected(made())  # type: ignore[method-assign]  # the way FastAPI documents
+
+
+def _corrected(schema: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI promises a 422 where ``web.errors`` answers 400."""
+    for methods in schema["paths"].values():
+        for route in methods.values():
+            route["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"]["schemas"].pop(name, None)
+    return schema
+
+
+async def _swagger() -> HTMLResponse:
+    """Addresses are relative, so that the page also works below a path of a reverse proxy."""
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="Kikitori API",
+        swagger_js_url="docs/assets/swagger-ui-bundle.js",
+        swagger_css_url="docs/assets/swagger-ui.css",
+        swagger_favicon_url="docs/assets/favicon.png",
+        swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
+    )
+
+
+async def _home(request: Request) -> HTMLResponse:
+    return HTMLResponse(HOME.replace("{base}", html.escape(str(request.base_url))))
