@@ -15,20 +15,21 @@ CUE_END = {Break.GLUED: 20.0, Break.RUN: 9.0, Break.WORD: 6.0, Break.CLAUSE: 2.0
 SEGMENT_END = 1.0
 """Most for ending where the engine ended a segment."""
 SENTENCE_INSIDE = 5.0
-SEGMENT_INSIDE = 3.0
+SEGMENT_INSIDE = 4.5
 EVERY_CUE = 4.0
 FULL_CUE = 4.0
 """Grows with the square of the fill, so that long sentences fall into equal parts."""
 SHORT_CUE = 5.0
 ORPHAN_CUE = 6.0
+ORPHAN_CUE_COLUMNS = 12
+"""A word up to this wide looks lost in a cue of its own."""
 
 # The price of a line.
 LINE_END = {Break.GLUED: 20.0, Break.RUN: 6.0, Break.WORD: 3.0, Break.CLAUSE: 1.0, Break.SENTENCE: 0.0}
 UNEVEN_LINE = 12.0
 """Grows with the square of the distance from lines of one length."""
 ORPHAN_LINE = 4.0
-ORPHAN_COLUMNS = 6
-"""A word up to this wide looks lost alone."""
+ORPHAN_LINE_COLUMNS = 6
 
 Span = tuple[int, int]
 
@@ -92,7 +93,7 @@ def _line_cost(units: Sequence[Unit], span: Span, uneven: float) -> float:
     cost = UNEVEN_LINE * uneven**2
     if last < len(units):
         cost += LINE_END[units[last - 1].after]
-    lost = last - first == 1 < len(units) and units[first].columns <= ORPHAN_COLUMNS
+    lost = last - first == 1 < len(units) and units[first].columns <= ORPHAN_LINE_COLUMNS
     return cost + ORPHAN_LINE * lost
 
 
@@ -118,7 +119,7 @@ def _is_orphan(units: Sequence[Unit], index: int) -> bool:
     """A short word that would be torn from its sentence if it stood alone."""
     unit = units[index]
     whole = unit.after is Break.SENTENCE and (index == 0 or units[index - 1].after is Break.SENTENCE)
-    return unit.columns <= 2 * ORPHAN_COLUMNS and len(units) > 1 and not whole
+    return unit.columns <= ORPHAN_CUE_COLUMNS and len(units) > 1 and not whole
 
 
 def _end_cost(units: Sequence[Unit], index: int, pause: float) -> float:

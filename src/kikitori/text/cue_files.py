@@ -51,7 +51,7 @@ def write_ass(cues: Sequence[Cue]) -> str:
         SSAEvent(
             start=milliseconds(cue.start),
             end=milliseconds(cue.end),
-            name=(cue.speaker or "").replace(",", " ").replace("\n", " "),
+            name=" ".join((cue.speaker or "").replace(",", " ").split()),
             text=r"\N".join(_escape_ass(line) for line in cue.lines),
         )
         for cue in cues

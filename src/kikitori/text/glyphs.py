@@ -121,12 +121,12 @@ def is_spaceless(char: str) -> bool:
     return bool(_EAST_ASIAN.match(char) or _SPACELESS.match(char))
 
 
-def break_between(before: str, after: str, *, spaced: bool, line: str = "") -> Break:
-    """What a break between two pieces would cut; ``line`` is the text up to and with ``before``."""
+def break_between(before: str, after: str, *, spaced: bool, tail: str = "") -> Break:
+    """What a break between two pieces would cut; ``tail`` is the text up to and with ``before``."""
     left, right = _last(before), after[0]
     if _forbidden(before, after, spaced=spaced):
         return Break.GLUED
-    if _ends_sentence(line or before):
+    if _ends_sentence(tail or before):
         if not (right.islower() or _is_abbreviation(before)):
             return Break.SENTENCE
         return Break.WORD if left == "." else Break.CLAUSE

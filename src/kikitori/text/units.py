@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from kikitori.text.durations import finite
@@ -60,9 +60,14 @@ class _Atom:
 class _Group:
     """Atoms that make one unit."""
 
-    atoms: list[_Atom] = field(default_factory=list)
+    atoms: list[_Atom]
     after: Break = Break.RUN
     ends_segment: bool = False
+
+    @property
+    def tail(self) -> str:
+        """Its end: a full stop and the brackets that close after it."""
+        return "".join(atom.text for atom in self.atoms[-4:])
 
     @property
     def text(self) -> str:
@@ -123,7 +128,7 @@ def _from_words(heard: Sequence[Word], text: str) -> list[_Atom] | None:
             if text[at : at + 1] != letter:
                 return None
             at += 1
-        pieces = [(piece, spaced if index == 0 else True) for index, piece in enumerate(text[begin:at].split())]
+        pieces = [(piece, index > 0 or spaced) for index, piece in enumerate(text[begin:at].split())]
         atoms += _spread(pieces, finite(word.start), finite(word.end), timed=True)
     return None if text[at:].strip() else atoms
 
@@ -168,7 +173,7 @@ def _runs(atoms: list[_Atom], pause: float) -> list[list[_Group]]:
         before = group.atoms[-1]
         if atom.first and not (is_spaceless(before.text[-1]) or is_spaceless(atom.text[0])):
             atom.spaced = True
-        kind = break_between(before.text, atom.text, spaced=atom.spaced, line=group.text)
+        kind = break_between(before.text, atom.text, spaced=atom.spaced, tail=group.tail)
         if kind is Break.GLUED:
             group.atoms.append(atom)
             continue

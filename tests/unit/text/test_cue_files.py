@@ -39,6 +39,7 @@ def test_vtt_escapes_markup() -> None:
     cues = [_cue(0, 1, "a < b & c --> d", "<i>&amp;", speaker="A & B")]
     assert write_vtt(cues).splitlines()[3:] == ["a &lt; b &amp; c --&gt; d", "&lt;i&gt;&amp;amp;"]
     assert write_vtt(cues, voices=True).splitlines()[3] == "<v A &amp; B>a &lt; b &amp; c --&gt; d"
+    assert write_vtt(TWO, voices=True).splitlines()[3] == "One line"
 
 
 def test_lrc() -> None:

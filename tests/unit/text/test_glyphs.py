@@ -115,4 +115,4 @@ def test_break_between(before: str, after: str, kind: Break) -> None:
 
 def test_a_closing_bracket_is_judged_with_what_stands_before_it() -> None:
     assert break_between("」", "次", spaced=False) is Break.RUN
-    assert break_between("」", "次", spaced=False, line="です。」") is Break.SENTENCE
+    assert break_between("」", "次", spaced=False, tail="です。」") is Break.SENTENCE

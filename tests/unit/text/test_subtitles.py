@@ -82,10 +82,11 @@ def test_a_long_sentence_falls_into_equal_parts() -> None:
 
 
 def test_the_last_word_is_not_left_alone() -> None:
-    words = "nobody in this whole long row of houses had ever seen such a very large green caterpillar go"
-    cues = _laid(_english(words))
-    assert all(len(cue.lines[-1].split()) > 1 for cue in cues)
-    assert len(cues[-1].lines[0].split()) > 1
+    text = "Nobody in this whole long row of houses had seen such a large green caterpillar, neighbour."
+    layout = SubtitleLayout(max_cue_seconds=20.0)
+    cues = _laid(_english(text, rate=8.0), layout=layout)
+    assert len(cues) == 2
+    assert all(len(line.split()) > 1 for cue in cues for line in cue.lines)
 
 
 def test_lines_of_a_cue_are_balanced() -> None:
@@ -103,6 +104,26 @@ def test_a_pause_ends_a_cue_and_a_shorter_one_does_not() -> None:
 def test_sentences_run_across_segments() -> None:
     first, second = _english("The doctor goes to"), _english("the bank on Friday.", 1.3)
     assert _lines(_laid(first, second)) == ["The doctor goes to the bank on Friday."]
+
+
+def test_cues_break_where_the_engine_ended_a_segment() -> None:
+    first, second = _said("今日/は/とても/良い/天気/です"), _said("明日/は/朝/から/雨/が/降る/でしょう", 1.6)
+    assert _lines(_laid(first, second)) == ["今日はとても良い天気です", "明日は朝から雨が降るでしょう"]
+    words = "it was the best of times it was the worst"
+    rest = "of times it was the age of wisdom and it was also the age of foolishness"
+    cues = _laid(_english(words), _english(rest, 2.8))
+    assert _lines(cues)[0] == words
+
+
+def test_short_segments_share_a_cue() -> None:
+    assert _lines(_laid(_said("はい"), _said("そう/です", 0.3))) == ["はいそうです"]
+
+
+def test_cues_break_where_the_speaker_pauses() -> None:
+    before = "it was the best of times it was"
+    after = "the worst of times it was the age of wisdom and it was also an age"
+    pausing = _said("/".join(f" {word}" for word in before.split()) + "_______/ " + "/ ".join(after.split()))
+    assert _lines(_laid(pausing))[0] == before
 
 
 def test_segments_without_word_times_are_not_joined() -> None:
@@ -150,6 +171,17 @@ def test_japanese_breaks_at_punctuation_and_phrases() -> None:
         "平年と比べても五日早い / 満開だということです（観測史上二番目）。",
         "コンピュータを使った計算では / 「来年はもっと早くなる」と予測されます。",
     ]
+
+
+def test_a_sentence_ends_after_the_bracket_that_closes_it() -> None:
+    assert _lines(_laid(_plain("「来年はもっと早くなります。」今年もかなり早かったようです。", 0.0, 6.0))) == [
+        "「来年はもっと早くなります。」",
+        "今年もかなり早かったようです。",
+    ]
+
+
+def test_a_word_with_a_space_inside_is_two() -> None:
+    assert _lines(_laid(_said("New York City/ today"))) == ["New York City today"]
 
 
 def test_japanese_words_are_not_cut() -> None:
