@@ -66,8 +66,9 @@ def free_port(wanted: int) -> int:
 def running_server(port: int) -> Generator[subprocess.Popen[bytes], None, None]:
     """``kikitori serve`` beside us; asked to stop at the end, and waited for."""
     command = [sys.executable, "-m", "kikitori", "serve", "--host", HOST, "--port", str(port)]
+    calm = {"KIKITORI_LOG_LEVEL": "warning", **os.environ}
     # In a group of its own: a Ctrl-C reaches it once, through us.
-    server = subprocess.Popen(command, process_group=0)
+    server = subprocess.Popen(command, env=calm, process_group=0)
     try:
         yield server
     finally:
@@ -107,7 +108,8 @@ def show_sample(client: httpx.Client) -> None:
             timeout=SAMPLE_SECONDS,
         )
     if answer.is_success:
-        say(f"\nThe bundled sample, heard in {time.monotonic() - started:.1f} s:\n\n    {answer.json()['text']}\n")
+        heard_by = f"{answer.headers['x-kikitori-model']} in {time.monotonic() - started:.1f} s"
+        say(f"\nThe bundled sample, heard by {heard_by}:\n\n    {answer.json()['text']}\n")
     else:
         say(f"\nThe bundled sample was not heard: {answer.json()['error']['message']}\n")
 
