@@ -11,7 +11,7 @@ from kikitori.text.subtitle_options import SubtitleLayout
 from kikitori.text.units import Stretch, Unit
 
 # The price of a cue: what its end cuts, what it holds together, how it looks.
-CUE_END = {Break.GLUED: 20.0, Break.RUN: 9.0, Break.WORD: 6.0, Break.CLAUSE: 2.0, Break.SENTENCE: 0.0}
+CUE_END = {Break.RUN: 9.0, Break.WORD: 6.0, Break.CLAUSE: 2.0, Break.SENTENCE: 0.0}
 SEGMENT_END = 1.0
 """Most for ending where the engine ended a segment."""
 SENTENCE_INSIDE = 5.0
@@ -25,7 +25,7 @@ ORPHAN_CUE_COLUMNS = 12
 """A word up to this wide looks lost in a cue of its own."""
 
 # The price of a line.
-LINE_END = {Break.GLUED: 20.0, Break.RUN: 6.0, Break.WORD: 3.0, Break.CLAUSE: 1.0, Break.SENTENCE: 0.0}
+LINE_END = {Break.RUN: 6.0, Break.WORD: 3.0, Break.CLAUSE: 1.0, Break.SENTENCE: 0.0}
 UNEVEN_LINE = 12.0
 """Grows with the square of the distance from lines of one length."""
 ORPHAN_LINE = 4.0

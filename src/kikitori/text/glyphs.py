@@ -32,6 +32,9 @@ SMALL_KANA = frozenset(
 )
 """Nor with these, which belong to the character before."""
 
+HONORIFIC = frozenset("おご")
+"""Prefixes of the word that follows: お茶, ご飯."""
+
 SENTENCE_ENDS = frozenset(".!?…。．｡！？‼⁇⁈⁉؟۔।॥။།។።")
 CLAUSE_ENDS = frozenset(",;:、､，；：،؛—–၊៖፣")
 QUOTES = frozenset("\"'")
@@ -132,7 +135,7 @@ def break_between(before: str, after: str, *, spaced: bool, tail: str = "") -> B
         return Break.WORD if left == "." else Break.CLAUSE
     if left in CLAUSE_ENDS:
         return Break.CLAUSE
-    if spaced or (_HIRAGANA.match(left) and not _HIRAGANA.match(right)):
+    if spaced or (_HIRAGANA.match(left) and left not in HONORIFIC and not _HIRAGANA.match(right)):
         return Break.WORD
     return Break.RUN
 

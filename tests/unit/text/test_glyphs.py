@@ -91,6 +91,8 @@ def test_words_lose_nothing(text: str) -> None:
         ("は", "東", Break.WORD),
         ("は", "ア", Break.WORD),
         ("は", "な", Break.RUN),
+        ("お", "茶", Break.RUN),
+        ("ご", "飯", Break.RUN),
         ("東", "京", Break.RUN),
         ("東", "は", Break.RUN),
         ("す", "。", Break.GLUED),
