@@ -111,6 +111,12 @@ async def test_every_sample_at_once_in_its_language(model: LoadedModel) -> None:
     assert model.replicas[0].status().mean_batch_size > 1
 
 
+async def test_finding_the_language_costs_no_second_encoding(model: LoadedModel) -> None:
+    before = model.replicas[0].status().batches
+    await together(model, [("ja_01", DecodeOptions(temperature=(0.0,)))])
+    assert model.replicas[0].status().batches - before == 3  # encode, detect_language, generate
+
+
 async def test_the_samples_recorded_texts_are_reproduced(model: LoadedModel) -> None:
     """samples.json holds what the library itself said when the model was made."""
     recorded = {

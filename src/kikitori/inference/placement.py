@@ -75,7 +75,7 @@ def load_engines(
         except Exception as exc:  # engines raise what they like; one bad GPU must not stop the others
             failure = _as_load_failure(spec, exc)
             logger.warning(
-                "A replica could not be loaded and is left out.",
+                "replica skipped",
                 extra={
                     "action": "replica_skipped",
                     "model": spec.id,

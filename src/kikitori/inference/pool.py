@@ -206,7 +206,7 @@ class ModelPool:
         except Exception as exc:  # shown by GET /api/models/loaded; the next request tries again
             entry.state, entry.error = ModelState.FAILED, str(exc)
             logger.error(
-                "A model could not be loaded.",
+                "model load failed",
                 extra={"action": "model_load_failed", "model": entry.spec.id, "reason": str(exc)},
             )
             raise
@@ -214,7 +214,7 @@ class ModelPool:
             entry.loading = None
             entry.last_used = self._clock()
         logger.info(
-            "A model is ready.",
+            "model ready",
             extra={
                 "action": "model_ready",
                 "model": entry.spec.id,
@@ -294,7 +294,7 @@ class ModelPool:
             del self._entries[entry.spec.id]
         if entry.model is not None:
             await self._uninterrupted(entry.model.close())
-        logger.info("A model was unloaded.", extra={"action": "model_unloaded", "model": entry.spec.id, "why": reason})
+        logger.info("model unloaded", extra={"action": "model_unloaded", "model": entry.spec.id, "why": reason})
 
     async def _uninterrupted(self, closing: Coroutine[Any, Any, None]) -> None:
         """Finish closing even when the request that caused it goes away."""

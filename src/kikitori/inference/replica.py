@@ -159,7 +159,7 @@ class Replica:
         if "out of memory" in str(exc).lower():
             self._limit = max(1, min(self._limit, size // 2))
         logger.warning(
-            "A batch failed and is run again in halves.",
+            "batch split",
             extra={"action": "batch_split", "size": size, "limit": self._limit, "reason": str(exc)},
         )
 

@@ -125,9 +125,11 @@ class _Transcription:
                         segments.append(_placed(segment, chunk.start, len(segments)))
                         yield SegmentDone(segment=segments[-1])
                     yield self._progress(min(heard, chunk.start + decoded.seconds_done))
-            yield self._progress(heard)
-        if not started:
+            if started:
+                yield self._progress(heard)
+        if not started:  # nobody spoke
             yield self._started(decoders)
+            yield self._progress(heard)
         yield Finished(transcript=self._transcript(segments, decoders, heard))
 
     def _decoder(self) -> ChannelDecoder:

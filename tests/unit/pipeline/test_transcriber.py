@@ -79,6 +79,14 @@ async def test_progress_never_goes_down_and_reaches_the_end() -> None:
     assert [event.fraction for event in seen if isinstance(event, Progress)][-1] == 1.0
 
 
+async def test_a_recording_in_which_nobody_speaks_starts_and_finishes() -> None:
+    async with transcriber(FakeEngine(), chunk_seconds=30) as ours:
+        seen = await events(ours, wav(70), DecodeOptions(vad_filter=True))
+    assert [type(event) for event in seen] == [Started, Progress, Finished]
+    assert isinstance(seen[-1], Finished)
+    assert (seen[-1].transcript.text, seen[-1].transcript.duration) == ("", 70)
+
+
 async def test_chunks_join_to_one_transcript() -> None:
     async with transcriber(FakeEngine(), chunk_seconds=30) as ours:
         finished = (await events(ours, wav(70), SEQUENTIAL))[-1]
