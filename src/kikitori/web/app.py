@@ -13,6 +13,7 @@ from kikitori.settings import Settings
 from kikitori.web import binding, docs, openapi
 from kikitori.web.errors import install_error_handlers
 from kikitori.web.limits import CallLimit
+from kikitori.web.lingering import LingeringClose
 from kikitori.web.middleware import REQUEST_ID_HEADER, LastResort, RequestLog
 from kikitori.web.routes import audio, health, models, speech
 from kikitori.web.state import WebState, attach
@@ -64,6 +65,7 @@ def _middleware(services: Services) -> list[Middleware]:
         expose_headers=READABLE_HEADERS,
     )
     return [
+        Middleware(LingeringClose),
         Middleware(RequestLog, metrics=services.metrics),
         *([cors] if settings.cors_origins else []),
         Middleware(LastResort, draining=lambda: services.draining),

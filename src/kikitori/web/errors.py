@@ -84,8 +84,6 @@ def headers_of(error: KikitoriError) -> dict[str, str]:
     status, _ = status_of(error)
     if status == 401:
         return {"www-authenticate": "Bearer"}
-    if status == 413:
-        return {"connection": "close"}  # the rest of the upload is not read
     if status in (429, 503):
         seconds = error.retry_after if isinstance(error, Busy) else RETRY_LATER_SECONDS
         return {"retry-after": str(max(1, math.ceil(seconds)))}
