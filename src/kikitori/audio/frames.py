@@ -102,7 +102,7 @@ def _audio_track(container: InputContainer) -> AudioStream:
     track.codec_context.thread_count = 1
     layout = safe_layout(track.codec_context)
     if _is_custom(layout):
-        # Decoders that only pass the layout on then make frames whose layout owns no memory.
+        # Decoders that only pass the layout on make plain frames then.
         track.codec_context.options = {"ch_layout": f"{layout.nb_channels}C"}
     return track
 

@@ -170,9 +170,11 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path, name: str) -> None:
         "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:2,\n{path}\n#EXT-X-ENDLIST\n",
         "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:2,\nfile://{path}\n#EXT-X-ENDLIST\n",
         "ffconcat version 1.0\nfile '{path}'\n",
+        "ffconcat version 1.0\nfile 'secret.wav'\n",
     ],
 )
-def test_a_playlist_opens_no_other_file(tmp_path: Path, playlist: str) -> None:
+def test_a_playlist_opens_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, playlist: str) -> None:
+    monkeypatch.chdir(tmp_path)
     secret = tmp_path / "secret.wav"
     secret.write_bytes(wav(noise(1)))
     listed = playlist.format(path=secret).encode()
