@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
@@ -24,7 +25,16 @@ async def in_media_thread(work: Callable[[], T]) -> T:
     except LookupError:
         limiter = anyio.CapacityLimiter(MEDIA_THREADS)
         _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(work, limiter=limiter)
+    running = asyncio.create_task(anyio.to_thread.run_sync(work, limiter=limiter))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        # Cancelling a task of asyncio ends anyio's wait at once, and leaves the thread at work.
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # nobody is left to be told
+        raise
 
 
 async def next_item(items: Iterator[T]) -> T | None:

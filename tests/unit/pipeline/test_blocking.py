@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import anyio
+import pytest
+
+from kikitori.pipeline.blocking import in_media_thread, next_item
+from kikitori.testing import until
+
+
+class Work:
+    """Blocks until it is let go; fails then if told so."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.started, self.let_go, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self._error = error
+
+    def __call__(self) -> int:
+        self.started.set()
+        self.let_go.wait()
+        self.ended.set()
+        if self._error:
+            raise self._error
+        return 42
+
+
+async def test_the_result_comes_back() -> None:
+    assert await in_media_thread(lambda: 42) == 42
+    items = iter("ab")
+    assert [await next_item(items) for _ in range(3)] == ["a", "b", None]
+
+
+async def test_an_error_comes_back() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await in_media_thread(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("error", [None, OSError("the file is gone")])
+async def test_cancelling_a_task_waits_for_the_thread(error: Exception | None) -> None:
+    work = Work(error)
+    task = asyncio.create_task(in_media_thread(work))
+    await until(work.started.is_set)
+    task.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not task.done()
+    work.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert work.ended.is_set()
+
+
+async def test_cancelling_a_scope_waits_for_the_thread() -> None:
+    work = Work()
+    async with anyio.create_task_group() as group:
+        group.start_soon(in_media_thread, work)
+        await until(work.started.is_set)
+        threading.Timer(0, work.let_go.set).start()
+        group.cancel_scope.cancel()
+    assert work.ended.is_set()
