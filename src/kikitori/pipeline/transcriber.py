@@ -69,9 +69,10 @@ class Transcriber:
             async with self._chunks(media, options, mode) as chunks:
                 async with aclosing(transcription.events(chunks)) as events:
                     async for event in events:
+                        if isinstance(event, Finished) and self._listener:  # now: nobody need ask for more
+                            seconds = self._clock() - started
+                            self._listener.transcribed(transcription.seconds_done, seconds, loaded.spec.id)
                         yield event
-        if self._listener:
-            self._listener.transcribed(transcription.seconds_done, self._clock() - started, loaded.spec.id)
 
     async def transcribe(
         self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
