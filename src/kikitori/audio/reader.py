@@ -47,7 +47,10 @@ class Reader:
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1  # a place that cannot be: damaged files point there, and libav knows what to do
 
     def tell(self) -> int:
         return self._file.tell()

@@ -11,6 +11,7 @@ import importlib.util
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -221,15 +222,17 @@ def file_speech_spans(
 ) -> tuple[list[SpeechSpan], float]:
     """Spans of speech in a recording, all channels mixed, and its length in seconds.
 
-    ``check`` is called between blocks and may raise to stop. Raises what ``decode`` raises.
+    ``check`` is called every half minute of audio; what it raises stops the work. Raises what
+    ``decode`` raises.
     """
 
-    def blocks() -> Iterator[Audio]:
-        for block in decode(media, max_seconds=max_seconds):
+    def blocks(decoded: Iterable[npt.NDArray[np.float32]]) -> Iterator[Audio]:
+        for block in decoded:
             check()
             yield block[0]
 
-    return _find(blocks(), options)
+    with closing(decode(media, max_seconds=max_seconds)) as decoded:
+        return _find(blocks(decoded), options)
 
 
 def _find(blocks: Iterable[Audio], options: VadOptions | None) -> tuple[list[SpeechSpan], float]:

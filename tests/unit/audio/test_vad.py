@@ -13,6 +13,7 @@ from pathlib import Path
 import faster_whisper.vad as library
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from kikitori.audio import vad
 from kikitori.audio.decode import decode
 from kikitori.audio.pcm import to_wav_bytes
 from kikitori.audio.vad import SpeechFinder, VadOptions, VadStream, file_speech_spans, speech_spans
-from kikitori.errors import TooLarge, Unavailable
+from kikitori.errors import DecodingCancelled, TooLarge, Unavailable
 from kikitori.options import DecodeOptions
 from kikitori.types import SpeechSpan
 
@@ -185,6 +186,23 @@ def test_a_file_is_scored_as_a_stream(tmp_path: Path, speech: Speech) -> None:
     assert seconds == len(audio) / 16_000
     with pytest.raises(TooLarge):
         file_speech_spans(path, options, max_seconds=10)
+
+
+def test_the_search_in_a_file_can_be_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    path.write_bytes(to_wav_bytes(np.zeros(100 * 16_000, np.float32)))
+    blocks = 0
+
+    def check() -> None:
+        nonlocal blocks
+        blocks += 1
+        if blocks == 2:
+            raise DecodingCancelled
+
+    with pytest.raises(DecodingCancelled):
+        file_speech_spans(path, check=check)
+    assert blocks == 2
+    assert str(path) not in [file.path for file in psutil.Process().open_files()]
 
 
 def test_the_library_is_not_imported_for_its_model() -> None:
