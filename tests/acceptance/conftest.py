@@ -2,66 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
-
-START_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server that is ready, and its process."""
-
-    url: str
-    process: subprocess.Popen[str]
-    log: Path
-
-    def metric(self, name: str) -> float:
-        """The value of one line of /metrics, labels included in ``name``."""
-        text = httpx.get(f"{self.url}/metrics").text
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
-
-    def busy(self) -> int:
-        """Requests that use or wait for a model."""
-        return sum(int(model["requests"]) for model in httpx.get(f"{self.url}/api/models/loaded").json()["models"])
-
-
-@contextmanager
-def running_server(data_dir: Path, *flags: str, **settings: str) -> Iterator[Server]:
-    """``kikitori serve`` as a user starts it; ``settings`` become KIKITORI_* variables."""
-    log = data_dir.parent / f"{data_dir.name}.log"
-    environment = os.environ | {f"KIKITORI_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "kikitori", "serve", "--port", "0", "--data-dir", str(data_dir), *flags]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
-        try:
-            yield Server(_wait_until_ready(process, log), process, log)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
-
-
-def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"listens on (https?://\S+?)\.\s", log.read_text()):
-            url = found[1]
-            if httpx.get(f"{url}/health/ready", verify=False).status_code == 200:
-                return url
-        time.sleep(0.05)
-    pytest.fail(f"The server did not become ready:\n{log.read_text()}")
+from tests.servers import Server, running_server
 
 
 @pytest.fixture(scope="session")

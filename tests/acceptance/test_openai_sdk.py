@@ -15,8 +15,8 @@ import pytest
 from openai.types.audio import Transcription, TranscriptionVerbose, TranslationVerbose
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import Server
     from tests.conftest import Sample
+    from tests.servers import Server
 
 Samples = Mapping[str, "Sample"]
 

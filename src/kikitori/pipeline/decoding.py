@@ -20,6 +20,8 @@ from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Priority, Segment
 
 CERTAIN_SILENCE = VadOptions(threshold=0.2, neg_threshold=0.1, min_silence_duration_ms=160, speech_pad_ms=0)
 """For cutting: what is under this is silence beyond doubt, so that quiet speech is never left out."""
+INAUDIBLE = 1e-4
+"""Peak below which nobody can be heard: hours of a muted microphone need no model at all."""
 WINDOW_PATIENCE_SECONDS = 0.5
 """Each further window of a file lets newcomers go first for so long: short files overtake long ones."""
 CARRIED_CHARACTERS = 1_000
@@ -100,6 +102,8 @@ class ChannelDecoder:
                 yield decoded
 
     def _cut(self, audio: Audio) -> list[Window]:
+        if not audio.size or float(np.abs(audio).max()) < INAUDIBLE:
+            return []
         limit = float(self._options.chunk_length or WINDOW_SECONDS)
         if self._options.vad_filter:
             return join(audio, speech_spans(audio, VadOptions.of(self._options)), limit=limit)
