@@ -29,6 +29,7 @@ QUIET = {
     "huggingface_hub": logging.WARNING,
     "faster_whisper": logging.WARNING,
     "alembic": logging.WARNING,
+    "uvicorn.error": logging.WARNING,  # web.server says when it listens, drains and stops
 }
 """Libraries whose everyday events are not ours."""
 

@@ -91,9 +91,10 @@ def test_configuring_again_replaces(stream: io.StringIO) -> None:
 
 def test_uvicorn_logs_through_the_same_handler(stream: io.StringIO) -> None:
     configure_logging("json", "info", stream=stream)
-    logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36mStarted"})
+    logging.getLogger("uvicorn.error").info("Started server process")
+    logging.getLogger("uvicorn.error").warning("Invalid", extra={"color_message": "\x1b[36mInvalid"})
     entry = json.loads(stream.getvalue())
-    assert entry["message"] == "Started"
+    assert entry["message"] == "Invalid"
     assert "color_message" not in entry
 
 

@@ -63,6 +63,7 @@ def _middleware(services: Services) -> list[Middleware]:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=READABLE_HEADERS,
+        allow_private_network=True,  # pages of the internet that the operator named may call a server at home
     )
     return [
         Middleware(LingeringClose),

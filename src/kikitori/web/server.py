@@ -7,6 +7,7 @@ import logging
 import math
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -158,9 +159,21 @@ def _ready(url: str, on_ready: Callable[[str], None]) -> None:
 
 
 def _check_tls(settings: Settings) -> None:
-    for name in ("tls_cert", "tls_key"):
-        path, other = getattr(settings, name), "tls_key" if name == "tls_cert" else "tls_cert"
-        if path is None and getattr(settings, other) is not None:
-            raise InvalidInput(f"{other} is set and {name} is not.", remedy="HTTPS needs both.", param=name)
-        if path is not None and not path.is_file():
+    """Raise InvalidInput unless both files of TLS are there and belong together, or neither is set."""
+    certificate, key = settings.tls_cert, settings.tls_key
+    if certificate is None and key is None:
+        return
+    for name, path in (("tls_cert", certificate), ("tls_key", key)):
+        if path is None:
+            raise InvalidInput(f"{name} is not set.", remedy="HTTPS needs both tls_cert and tls_key.", param=name)
+        if not path.is_file():
             raise InvalidInput(f"{name}: there is no file {path}.", remedy="Name a PEM file.", param=name)
+    assert certificate is not None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (ssl.SSLError, OSError) as exc:
+        raise InvalidInput(
+            f"The certificate {certificate} and the key {key} cannot be used: {exc}.",
+            remedy="Both must be PEM files, and belong together.",
+            param="tls_cert",
+        ) from exc

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -353,10 +355,36 @@ def test_a_network_without_keys_is_refused(make_services: MakeServices) -> None:
 def test_tls_needs_both_files(tmp_path: Path, missing: str) -> None:
     pem = tmp_path / "a.pem"
     pem.write_text("")
-    values = {"tls_cert": pem, "tls_key": pem, missing: None}
+    values: dict[str, Path | None] = {"tls_cert": pem, "tls_key": pem, missing: None}
     with pytest.raises(InvalidInput) as caught:
         serve(Settings(data_dir=tmp_path, port=0, **values), opener=never_opened)  # type: ignore[arg-type]
     assert caught.value.param == missing
     values[missing] = tmp_path / "absent.pem"
     with pytest.raises(InvalidInput, match=r"absent\.pem"):
         serve(Settings(data_dir=tmp_path, port=0, **values), opener=never_opened)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_tls_files_that_are_none(tmp_path: Path) -> None:
+    pem = tmp_path / "a.pem"
+    pem.write_text("no certificate")
+    with pytest.raises(InvalidInput, match="PEM"):
+        serve(Settings(data_dir=tmp_path, port=0, tls_cert=pem, tls_key=pem), opener=never_opened)  # type: ignore[arg-type]
+
+
+async def test_https(make_services: MakeServices, tmp_path: Path) -> None:
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("needs the command openssl, to make a certificate")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subject += ["-keyout", str(key), "-out", str(certificate)]
+    made = await asyncio.create_subprocess_exec(
+        program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *subject, stderr=-3
+    )
+    assert await made.wait() == 0
+    async with serving(make_services(tls_cert=certificate, tls_key=key)) as running:
+        trusting = ssl.create_default_context(cafile=certificate)
+        async with httpx.AsyncClient(base_url=running.url.replace("http", "https"), verify=trusting) as client:
+            answer = await client.post("/v1/audio/transcriptions", files={"file": b"RIFF"})
+    assert answer.json()["text"] == TEXT
