@@ -137,7 +137,7 @@ class WhisperEngine:
         if not self._model.is_multilingual:
             return Language(code="en")
         code, probability, _ = self._bound(calls).detect_language(
-            audio,
+            audio=audio,
             language_detection_segments=options.language_detection_segments,
             language_detection_threshold=options.language_detection_threshold or 0.0,
         )
