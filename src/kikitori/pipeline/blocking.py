@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
@@ -12,8 +13,8 @@ from anyio.lowlevel import RunVar
 
 T = TypeVar("T")
 
-MEDIA_THREADS = 16
-"""Files decoded, cut or scored for speech at the same moment."""
+MEDIA_THREADS = max(2, os.cpu_count() or 2)
+"""Files decoded, cut or scored for speech at the same moment: more would only take turns, and the loop's with them."""
 
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("kikitori-media-threads")
 
