@@ -14,8 +14,9 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from kikitori.cli.exits import InvalidSetting
 from kikitori.cli.flags import Flag, shown_default
-from kikitori.errors import InvalidInput, InvalidOption
+from kikitori.errors import InvalidOption
 
 if TYPE_CHECKING:
     from kikitori.settings import Settings
@@ -51,7 +52,7 @@ def _flag(name: str, field: FieldInfo, panel: str) -> Flag:
 
 
 def load_settings(values: Mapping[str, Any]) -> Settings:
-    """The settings, where ``values`` (from ``settings_flags``) win. Raises InvalidInput naming flag and variable."""
+    """The settings, where ``values`` (from ``settings_flags``) win. Raises InvalidSetting naming flag and variable."""
     given = dict(values)
     with _config_file(given.pop("config", None)):
         return _load(given)
@@ -69,7 +70,7 @@ def _load(given: dict[str, Any]) -> Settings:
         first = exc.errors()[0]
         raise _named(str(first["loc"][0]) if first["loc"] else "settings", first["input"], first["msg"]) from exc
     except ValueError as exc:  # a variable that is not the JSON it should be
-        raise InvalidInput(
+        raise InvalidSetting(
             f"The settings cannot be read: {exc}.", remedy="docs/settings.md shows their forms."
         ) from exc
 
@@ -102,10 +103,10 @@ def _check_config() -> None:
         raise InvalidOption("config", named, f"a TOML file ({exc})") from exc
 
 
-def _named(name: str, value: object, problem: str) -> InvalidInput:
+def _named(name: str, value: object, problem: str) -> InvalidSetting:
     flag = "--" + name.replace("_", "-")
     shown = "(secret)" if name in NO_FLAG or isinstance(value, SecretStr) or "url" in name else repr(value)
-    return InvalidInput(
+    return InvalidSetting(
         f"{flag} (KIKITORI_{name.upper()}) is {shown}: {problem}.", remedy="docs/settings.md lists them.", param=name
     )
 

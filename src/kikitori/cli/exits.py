@@ -14,6 +14,7 @@ import typer
 from kikitori.cli.flags import with_parameter
 from kikitori.errors import (
     Forbidden,
+    InvalidInput,
     InvalidOption,
     KikitoriError,
     ModelNotFound,
@@ -35,10 +36,14 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # Ctrl-C
 
 
+class InvalidSetting(InvalidInput):
+    """A flag, a variable or a file of settings that cannot be used."""
+
+
 def exit_code(error: BaseException) -> ExitCode:
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    if isinstance(error, InvalidOption | Unsupported | Unauthorized | Forbidden):
+    if isinstance(error, InvalidOption | InvalidSetting | Unsupported | Unauthorized | Forbidden):
         return ExitCode.USAGE
     if isinstance(error, ModelNotFound | Unavailable):
         return ExitCode.UNAVAILABLE

@@ -106,7 +106,7 @@ def remove(name: Name, *, settings: dict[str, Any]) -> None:
 
 
 def _catalog(settings: dict[str, Any], *, folder: str = "") -> ModelCatalog:
-    from kikitori.cli.local import make_catalog
+    from kikitori.services import make_catalog
 
     return make_catalog(load_settings(settings), folders=[folder])
 

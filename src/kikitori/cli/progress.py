@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import rich.progress
 
 LINE_EVERY_SECONDS = 5.0
+FACTS_WIDTH = 62
+"""Columns for `` 100 %, 1:00:00 of 1:00:00, 12.3× real time, 0:10:00 left`` and the spaces around."""
 
 
 class Reporter(Protocol):
@@ -126,10 +128,11 @@ class Bars:
 
         self._clock = clock
         self._console = Console(file=out or sys.stderr)
+        self._bar_width = 24 if self._console.width >= 120 else 10
         columns = (
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.fields[shown]}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=self._bar_width),
             TextColumn("{task.fields[facts]}", markup=False),
         )
         self._bars = RichProgress(
@@ -159,7 +162,7 @@ class Bars:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, recording: Recording) -> None:
-        shown = shortened(recording.name, max(12, self._console.width - 70))
+        shown = shortened(recording.name, max(12, self._console.width - self._bar_width - FACTS_WIDTH))
         self._began[recording] = self._clock()
         self._tasks[recording] = self._bars.add_task("", total=None, shown=shown, facts="")
 
