@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import TypeVar
 
 import anyio.to_thread
@@ -36,8 +35,3 @@ async def in_media_thread(work: Callable[[], T]) -> T:
         if not running.cancelled():
             running.exception()  # nobody is left to be told
         raise
-
-
-async def next_item(items: Iterator[T]) -> T | None:
-    """The next of blocking ``items``, or None at the end."""
-    return await in_media_thread(partial(next, items, None))

@@ -13,7 +13,6 @@ from kikitori.audio.vad import VadOptions, speech_spans
 from kikitori.engines.base import Language
 from kikitori.inference.loaded import LoadedModel
 from kikitori.options import DecodeOptions
-from kikitori.pipeline.blocking import in_media_thread
 from kikitori.pipeline.ordered import in_order
 from kikitori.pipeline.windows import WINDOW_SECONDS, Window, join, tile
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Priority, Segment
@@ -36,6 +35,16 @@ class Decoded:
     seconds_done: float
 
 
+def cut_windows(audio: Audio, options: DecodeOptions, mode: DecodeMode) -> list[Window]:
+    """Windows of one channel of a chunk; none in sequential mode, or where nobody speaks. Blocking."""
+    if mode is DecodeMode.SEQUENTIAL or not audio.size or float(np.abs(audio).max()) < INAUDIBLE:
+        return []
+    limit = float(options.chunk_length or WINDOW_SECONDS)
+    if options.vad_filter:
+        return join(audio, speech_spans(audio, VadOptions.of(options)), limit=limit)
+    return tile(audio, speech_spans(audio, CERTAIN_SILENCE), limit=limit)
+
+
 class ChannelDecoder:
     """Decodes the chunks of one channel in turn, carrying what must carry over.
 
@@ -47,14 +56,16 @@ class ChannelDecoder:
         self.language = Language(code=options.language or "", probability=1.0 if options.language else 0.0)
         self._text = ""
 
-    def decode(self, audio: Audio, start: float, *, whole: bool) -> AsyncGenerator[Decoded, None]:
-        """Decode the chunk ``audio`` that begins ``start`` seconds into the file.
+    def decode(
+        self, audio: Audio, windows: list[Window], start: float, *, whole: bool
+    ) -> AsyncGenerator[Decoded, None]:
+        """Decode the chunk ``audio`` that begins ``start`` seconds into the file; ``windows`` are cut from it.
 
         ``whole``: the chunk is the entire file. Times of the segments count from the chunk's start.
         """
         if self._mode is DecodeMode.SEQUENTIAL:
             return self._sequential(audio, start)
-        return self._windowed(audio, whole=whole)
+        return self._windowed(audio, windows, whole=whole)
 
     async def _sequential(self, audio: Audio, start: float) -> AsyncGenerator[Decoded, None]:
         options = self._for_chunk(start, len(audio) / SAMPLE_RATE)
@@ -82,8 +93,7 @@ class ChannelDecoder:
         known = options.language or (None if options.multilingual else self.language.code)
         return replace(options, language=known)
 
-    async def _windowed(self, audio: Audio, *, whole: bool) -> AsyncGenerator[Decoded, None]:
-        windows = await in_media_thread(partial(self._cut, audio))
+    async def _windowed(self, audio: Audio, windows: list[Window], *, whole: bool) -> AsyncGenerator[Decoded, None]:
         if whole and len(windows) == 1 and len(windows[0].pieces) == 1:
             # One window is the whole file: exactly what the engine alone makes of it.
             options = self._with_language(self._options)
@@ -100,14 +110,6 @@ class ChannelDecoder:
         async with aclosing(in_order(jobs, at_once=self._model.decodings_at_once)) as results:
             async for decoded in results:
                 yield decoded
-
-    def _cut(self, audio: Audio) -> list[Window]:
-        if not audio.size or float(np.abs(audio).max()) < INAUDIBLE:
-            return []
-        limit = float(self._options.chunk_length or WINDOW_SECONDS)
-        if self._options.vad_filter:
-            return join(audio, speech_spans(audio, VadOptions.of(self._options)), limit=limit)
-        return tile(audio, speech_spans(audio, CERTAIN_SILENCE), limit=limit)
 
     async def _find_language(self, audio: Audio, windows: list[Window]) -> None:
         """Detect it once for the file, on its first windows that have speech."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from kikitori.audio.chunks import Chunk, read_chunks
 from kikitori.audio.decode import decode, probe
@@ -19,15 +19,19 @@ from kikitori.errors import Unsupported
 from kikitori.inference.loaded import LoadedModel
 from kikitori.inference.pool import ModelPool
 from kikitori.options import DecodeOptions
-from kikitori.pipeline.blocking import in_media_thread, next_item
-from kikitori.pipeline.decoding import ChannelDecoder, Decoded
+from kikitori.pipeline.blocking import in_media_thread
+from kikitori.pipeline.decoding import ChannelDecoder, Decoded, cut_windows
 from kikitori.pipeline.events import Finished, Progress, SegmentDone, Started, TranscriptionEvent
 from kikitori.pipeline.ordered import in_order
-from kikitori.pipeline.windows import WINDOW_SECONDS
-from kikitori.types import SAMPLE_RATE, DecodeMode, Media, Priority, Segment, Transcript
+from kikitori.pipeline.windows import WINDOW_SECONDS, Window
+from kikitori.types import DecodeMode, Media, Priority, Segment, Transcript
 
 FIRST_CHUNK_SECONDS = 60.0
 """Independent windows need no long chunk, so the first one is short: text comes soon."""
+
+
+CutChunk: TypeAlias = tuple[Chunk, list[list[Window]]]
+"""A chunk, and for each of its channels the windows to decode (none in sequential mode)."""
 
 
 class TranscriptionListener(Protocol):
@@ -87,12 +91,12 @@ class Transcriber:
     @asynccontextmanager
     async def _chunks(
         self, media: Media, options: DecodeOptions, mode: DecodeMode
-    ) -> AsyncIterator[AsyncGenerator[Chunk, None]]:
+    ) -> AsyncIterator[AsyncGenerator[CutChunk, None]]:
         first = min(FIRST_CHUNK_SECONDS, self._chunk_seconds) if mode is DecodeMode.WINDOWED else self._chunk_seconds
         blocks = decode(media, channels=options.channels, max_seconds=self._max_audio_seconds)
         chunks = read_chunks(blocks, max_seconds=self._chunk_seconds, first_seconds=first)
         try:
-            async with aclosing(_ahead(chunks)) as iterator:
+            async with aclosing(_ahead(partial(_read, chunks, options, mode))) as iterator:
                 yield iterator
         finally:
             await in_media_thread(partial(_close, chunks, blocks))
@@ -109,15 +113,15 @@ class _Transcription:
     duration: float | None
     seconds_done: float = 0.0
 
-    async def events(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[TranscriptionEvent, None]:
+    async def events(self, chunks: AsyncGenerator[CutChunk, None]) -> AsyncGenerator[TranscriptionEvent, None]:
         segments: list[Segment] = []
         decoders: list[ChannelDecoder] = []
         started = False
         heard = 0.0
-        async for chunk in chunks:
+        async for chunk, windows in chunks:
             decoders = decoders or [self._decoder() for _ in chunk.audio]
-            heard = chunk.start + chunk.audio.shape[-1] / SAMPLE_RATE
-            async with aclosing(self._decode(decoders, chunk)) as results:
+            heard = chunk.start + chunk.duration
+            async with aclosing(self._decode(decoders, chunk, windows)) as results:
                 async for decoded in results:
                     if not started:
                         started = True
@@ -136,23 +140,25 @@ class _Transcription:
     def _decoder(self) -> ChannelDecoder:
         return ChannelDecoder(self.model, self.options, self.mode, self.priority)
 
-    async def _decode(self, decoders: Sequence[ChannelDecoder], chunk: Chunk) -> AsyncGenerator[Decoded, None]:
+    async def _decode(
+        self, decoders: Sequence[ChannelDecoder], chunk: Chunk, windows: Sequence[list[Window]]
+    ) -> AsyncGenerator[Decoded, None]:
         whole = chunk.last and chunk.index == 0
-        if len(decoders) == 1:
-            async with aclosing(decoders[0].decode(chunk.audio[0], chunk.start, whole=whole)) as results:
+        channels = [
+            decoder.decode(audio, cut, chunk.start, whole=whole)
+            for decoder, audio, cut in zip(decoders, chunk.audio, windows, strict=True)
+        ]
+        if len(channels) == 1:
+            async with aclosing(channels[0]) as results:
                 async for decoded in results:
                     yield decoded
             return
-        names = _speakers(len(decoders))
-        channels = zip(decoders, chunk.audio, names, strict=True)
         jobs = [
-            partial(_collect, name, decoder.decode(audio, chunk.start, whole=whole))
-            for decoder, audio, name in channels
+            partial(_collect, name, channel) for name, channel in zip(_speakers(len(channels)), channels, strict=True)
         ]
-        async with aclosing(in_order(jobs, at_once=len(jobs))) as results_of_channels:
-            heard = [segment async for segments in results_of_channels for segment in segments]
-        merged = sorted(heard, key=lambda segment: segment.start)
-        yield Decoded(tuple(merged), chunk.audio.shape[-1] / SAMPLE_RATE)
+        async with aclosing(in_order(jobs, at_once=len(jobs))) as collected:
+            heard = [segment async for segments in collected for segment in segments]
+        yield Decoded(tuple(sorted(heard, key=lambda segment: segment.start)), chunk.duration)
 
     def _started(self, decoders: Sequence[ChannelDecoder]) -> Started:
         language = _language(decoders, self.options)
@@ -213,15 +219,22 @@ async def _promised_duration(media: Media) -> float | None:
     return (await in_media_thread(partial(probe, media))).duration
 
 
-async def _ahead(chunks: Generator[Chunk, None, None]) -> AsyncGenerator[Chunk, None]:
-    """Read the next chunk while the one before is decoded."""
-    reading = asyncio.create_task(next_item(chunks))
+def _read(chunks: Iterator[Chunk], options: DecodeOptions, mode: DecodeMode) -> CutChunk | None:
+    """The next chunk and the windows of each of its channels; None at the end. Blocking."""
+    chunk = next(chunks, None)
+    return None if chunk is None else (chunk, [cut_windows(audio, options, mode) for audio in chunk.audio])
+
+
+async def _ahead(read: Callable[[], CutChunk | None]) -> AsyncGenerator[CutChunk, None]:
+    """Read and cut the next chunk while the one before is decoded."""
+    reading = asyncio.create_task(in_media_thread(read))
     try:
-        while (chunk := await reading) is not None:
-            if not chunk.last:
-                reading = asyncio.create_task(next_item(chunks))
-            yield chunk
-            if chunk.last:
+        while (cut := await reading) is not None:
+            last = cut[0].last
+            if not last:
+                reading = asyncio.create_task(in_media_thread(read))
+            yield cut
+            if last:
                 return
     finally:
         reading.cancel()

@@ -6,7 +6,7 @@ import threading
 import anyio
 import pytest
 
-from kikitori.pipeline.blocking import in_media_thread, next_item
+from kikitori.pipeline.blocking import in_media_thread
 from kikitori.testing import until
 
 
@@ -28,8 +28,6 @@ class Work:
 
 async def test_the_result_comes_back() -> None:
     assert await in_media_thread(lambda: 42) == 42
-    items = iter("ab")
-    assert [await next_item(items) for _ in range(3)] == ["a", "b", None]
 
 
 async def test_an_error_comes_back() -> None:
