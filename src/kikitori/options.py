@@ -118,7 +118,7 @@ class DecodeOptions:
         "\"'.。,，!！?？:：”)]}、"
     )
     clip_timestamps: Annotated[
-        tuple[Annotated[float, Field(ge=0)], ...],
+        tuple[Annotated[float, Field(ge=0, le=604_800)], ...],
         Field(
             max_length=10_000,
             description="Decode only these stretches: start, end, start, … in seconds; the last end may be missing.",
