@@ -166,6 +166,90 @@ def test_a_reader_that_goes_away_ends_it_quietly(kikitori: Kikitori, media: Path
     assert "Exception ignored" not in done.stderr
 
 
+def test_without_a_whisper_model_the_embedded_engine_hears(tmp_path: Path, hello_wav: Path) -> None:
+    kikitori = Kikitori(tmp_path, Path("auto"))
+    done = kikitori.run(str(hello_wav))
+    assert (done.returncode, done.stdout) == (0, "hello and welcome\n")
+    assert "PocketSphinx is used instead" in done.stderr
+    assert "kikitori models pull base" in done.stderr
+    refused = kikitori.run(str(hello_wav), str(hello_wav.parent), "--task", "translate", "--offline")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines()[-1].endswith("Engines that can: whisper, openai_whisper.")
+
+
+@pytest.fixture(scope="module")
+def server(mini_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of ``kikitori serve``."""
+    command = [
+        sys.executable,
+        "-m",
+        "kikitori",
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        str(mini_model),
+        "--cpu-threads",
+        "1",
+    ]
+    folder = tmp_path_factory.mktemp("server")
+    process = subprocess.Popen([*command, "--data-dir", str(folder)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    told = next(line for line in process.stderr if line.startswith("Kikitori listens on "))
+    log = threading.Thread(target=process.stderr.read)
+    log.start()
+    yield told.split()[3].rstrip(".")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+    log.join()
+    process.stderr.close()
+
+
+def test_a_server_answers_the_same(kikitori: Kikitori, media: Path, samples: Samples, server: str) -> None:
+    here, there = (
+        kikitori.run("media/b.wav", "media/deep", "-f", "json", "-q", "--word-timestamps", *where)
+        for where in ((), ("--url", server))
+    )
+    assert (here.returncode, there.returncode) == (0, 0)
+    decode = json.JSONDecoder().raw_decode
+    for text in (here.stdout, there.stdout):
+        first, _ = decode(text)
+        assert first["text"] == samples["en_01"].text
+    plain = re.sub(r'"(duration|avg_logprob|language_probability|probability)": [-\d.e]+', "", here.stdout)
+    assert plain == re.sub(r'"(duration|avg_logprob|language_probability|probability)": [-\d.e]+', "", there.stdout)
+
+
+def test_a_server_tells_what_is_wrong(kikitori: Kikitori, media: Path, samples: Samples, server: str) -> None:
+    done = kikitori.run("media", "-", "--url", f"{server}/v1", "-o", "out", stdin=samples["ko_04"].path.read_bytes())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "kikitori: media/bad.mp3: The file is not audio or video of a known format." in done.stderr
+    written = {path.name: path.read_text("utf-8").strip() for path in (kikitori.folder / "out").iterdir()}
+    assert written == {
+        "a.txt": samples["ja_01"].text,
+        "b.txt": samples["en_01"].text,
+        "stdin.txt": samples["ko_04"].text,
+    }
+    refused = kikitori.run("media", "--url", server, "--model", "nonesuch")
+    assert (refused.returncode, refused.stdout) == (3, "")
+
+
+def test_a_server_that_cannot_start_says_why_in_one_line(kikitori: Kikitori, server: str) -> None:
+    port = server.rpartition(":")[2]
+    for arguments, code, words in (
+        (["--port", port], 3, f"Port {port} of 127.0.0.1 cannot be used"),
+        (["--port", "0", "--host", "0.0.0.0"], 1, "kikitori keys create"),
+        (["--port", "0", "--tls-cert", "none.pem"], 1, "tls"),
+        (["--port", "0", "--database-url", "postgresql://u:s3cret@127.0.0.1:9/d"], 3, "cannot be used"),
+    ):
+        command = [sys.executable, "-m", "kikitori", "serve", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=kikitori.folder, env=kikitori.environment)
+        assert done.returncode == code, done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("kikitori: ")]
+        assert words in line
+        assert "Traceback" not in done.stderr
+        assert "s3cret" not in done.stderr
+
+
 class Terminal:
     """A process on a terminal of 120 columns; what it shows can be waited for."""
 

@@ -210,13 +210,16 @@ def error_from(status: int, error: Mapping[str, Any], retry_after: str | None = 
         made = Busy(message, retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else 1.0)
         made.remedy = ""
         return made
+    if status == 401:
+        remedy = "Give the right one with --api-key or KIKITORI_API_KEY."
+        return Unauthorized("The server wants an API key, and this one is missing, wrong or revoked.", remedy=remedy)
     if code == ModelNotFound.code:
         made = ModelNotFound("")
     elif code == Unsupported.code:
         made = Unsupported("", param=str(param))
     else:
         kinds: dict[int, type[KikitoriError]] = {
-            400: InvalidInput, 401: Unauthorized, 403: Forbidden, 404: Unavailable, 409: Conflict, 413: TooLarge,
+            400: InvalidInput, 403: Forbidden, 404: Unavailable, 409: Conflict, 413: TooLarge,
             415: InvalidInput, 422: InvalidInput, 502: Unavailable, 503: Unavailable, 504: Unavailable,
         }  # fmt: skip
         made = kinds.get(status, KikitoriError)("")

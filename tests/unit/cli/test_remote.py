@@ -178,7 +178,11 @@ def error(message: str, code: str | None = None, param: str | None = None) -> st
     [
         (Answer(400, error("This is not audio.", "invalid_value", "file")), InvalidInput, "This is not audio."),
         (Answer(400, error("It cannot.", "unsupported_value", "task")), Unsupported, "It cannot."),
-        (Answer(401, error("The API key is missing.", "invalid_api_key")), Unauthorized, "The API key is missing."),
+        (
+            Answer(401, error("The API key is missing.", "invalid_api_key")),
+            Unauthorized,
+            "Give the right one with --api-key",
+        ),
         (Answer(403, error("No.", "forbidden")), Forbidden, "No."),
         (Answer(404, error("No model.", "model_not_found", "model")), ModelNotFound, "No model."),
         (Answer(404, "<h1>nginx</h1>", "text/html"), Unavailable, "The server answered 404 Not Found."),
