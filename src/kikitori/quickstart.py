@@ -72,9 +72,11 @@ def running_server(port: int) -> Generator[subprocess.Popen[bytes], None, None]:
     try:
         yield server
     finally:
-        if server.poll() is None:
-            server.terminate()
-        server.wait()
+        server.terminate()
+        try:
+            server.wait()
+        except KeyboardInterrupt:  # asked twice: somebody does not want to wait for what still runs
+            server.kill()
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], client: httpx.Client) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def sample_path() -> Path:
-    """A wav file of 8.6 s: 16 kHz, mono, synthesised."""
+    """A wav file of 7.1 s: 16 kHz, mono, synthesised."""
     return Path(str(files(__name__) / "sample.wav"))
 
 
