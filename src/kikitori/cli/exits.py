@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
 
 
 class InvalidSetting(InvalidInput):
-    """A flag, a variable or a file of settings that cannot be used."""
+    """A flag, an argument, a variable or a file of settings that cannot be used."""
 
 
 def exit_code(error: BaseException) -> ExitCode:

@@ -25,6 +25,11 @@ class Recording:
     """What messages call it: the path as it was given."""
     path: Path | None
 
+    @property
+    def is_stream(self) -> bool:
+        """Can be read only once: stdin, a named pipe, a process substitution of the shell."""
+        return self.path is None or not self.path.is_file()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:

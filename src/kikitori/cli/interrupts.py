@@ -68,15 +68,17 @@ class StoppableInput(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         descriptor = self._stdin.fileno()
-        ready, _, _ = select.select([descriptor, self._woken], [], [])
-        if self._woken in ready:
-            return 0
+        if os.name != "nt":  # there, only sockets can be waited for
+            ready, _, _ = select.select([descriptor, self._woken], [], [])
+            if self._woken in ready:
+                return 0
         data = os.read(descriptor, len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def stop(self) -> None:
-        os.write(self._wake, b"x")
+        if not self.closed:
+            os.write(self._wake, b"x")
 
     def close(self) -> None:
         if not self.closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
@@ -12,12 +13,14 @@ from kikitori.cli.inputs import Recording
 from kikitori.cli.interrupts import StoppableInput
 from kikitori.cli.models import download_progress
 from kikitori.cli.progress import Reporter
+from kikitori.errors import DecodingCancelled
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.events import TranscriptionEvent
 from kikitori.services import FileTranscriber, find_device, make_catalog, make_pool, make_transcriber
 from kikitori.settings import Settings
 
 if TYPE_CHECKING:
+    from kikitori.inference.models import ModelCatalog
     from kikitori.types import Media
 
 
@@ -35,15 +38,47 @@ class LocalBackend:
         """Loads the default model, downloading it if need be. Raises ModelNotFound, Unavailable."""
         device = await asyncio.to_thread(find_device, settings)
         catalog = make_catalog(settings)
-        with reporter.paused(), download_progress("the model") as on_progress:
-            spec = await asyncio.to_thread(catalog.default_spec, on_progress, reporter.note, device=device.device)
+        await _fetch(catalog, device.device, reporter)
         async with make_pool(settings, catalog, device) as pool:
-            await pool.load("", pin=True)
-            reporter.note(f"Model: {spec.id} ({device.reason.rstrip('.')})")
+            status = await pool.load("", pin=True)
+            chosen = status.replicas[0].device == device.device
+            why = device.reason.rstrip(".") if chosen else f"{status.replicas[0].device.upper()}, its only one"
+            reporter.note(f"Model: {status.model} ({why})")
             yield cls(make_transcriber(settings, pool), options, stdin)
 
     async def stream(self, recording: Recording) -> AsyncGenerator[TranscriptionEvent, None]:
-        media: Media = recording.path or cast(BinaryIO, io.BufferedReader(self._stdin))
-        async with aclosing(self._transcriber.stream(media, self._options)) as events:
+        async with (
+            _opened(recording, self._stdin) as media,
+            aclosing(self._transcriber.stream(media, self._options)) as events,
+        ):
             async for event in events:
                 yield event
+
+
+@asynccontextmanager
+async def _opened(recording: Recording, stdin: StoppableInput) -> AsyncIterator[Media]:
+    """What can be read only once is opened only once."""
+    if recording.path is None:
+        yield cast(BinaryIO, io.BufferedReader(stdin))
+    elif recording.is_stream:
+        file = await asyncio.to_thread(recording.path.open, "rb")
+        with file:
+            yield file
+    else:
+        yield recording.path
+
+
+async def _fetch(catalog: ModelCatalog, device: str, reporter: Reporter) -> None:
+    """The default model onto this disk; cancelling ends the download."""
+    stopped = threading.Event()
+    with reporter.paused(), download_progress("the model") as shown:
+
+        def report(here: int, total: int) -> None:
+            if stopped.is_set():
+                raise DecodingCancelled
+            shown(here, total)
+
+        try:
+            await asyncio.to_thread(catalog.default_spec, report, reporter.note, device=device)
+        finally:
+            stopped.set()

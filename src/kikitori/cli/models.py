@@ -63,8 +63,12 @@ def list_models(
 def pull(name: Name, *, settings: dict[str, Any]) -> None:
     """Download a model from the hub, or finish a download that broke off."""
     catalog = _catalog(settings)
-    with download_progress(name) as on_progress:
-        spec = catalog.pull(name, on_progress)
+    try:
+        with download_progress(name) as on_progress:
+            spec = catalog.pull(name, on_progress)
+    except KeyboardInterrupt:
+        say("Stopped. What has arrived is kept: the same command goes on from there.")
+        raise
     say(f"{spec.id} is here: {spec.path or spec.engine} ({_size(spec.size_bytes)})")
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 import httpx
 
@@ -93,17 +93,20 @@ class RemoteBackend:
 
     @asynccontextmanager
     async def _opened(self, recording: Recording) -> AsyncIterator[BinaryIO]:
-        if recording.path is None:
-            with tempfile.TemporaryFile() as copy:  # the length is sent first, and a pipe has none
-                await asyncio.to_thread(shutil.copyfileobj, io.BufferedReader(self._stdin), copy)
-                yield copy
-            return
         try:
-            file = recording.path.open("rb")
+            source = await asyncio.to_thread(recording.path.open, "rb") if recording.path else self._piped()
         except OSError as exc:
             raise InvalidMedia(f"It cannot be read: {exc.strerror}.", remedy="") from exc
-        with file:
-            yield file
+        with source:
+            if not recording.is_stream:
+                yield source
+                return
+            with tempfile.TemporaryFile() as copy:  # the length is sent first, and a pipe has none
+                await asyncio.to_thread(shutil.copyfileobj, source, copy)
+                yield copy
+
+    def _piped(self) -> BinaryIO:
+        return cast(BinaryIO, io.BufferedReader(self._stdin))
 
     async def _attempt(
         self, recording: Recording, file: BinaryIO, duration: float | None

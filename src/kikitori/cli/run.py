@@ -89,13 +89,16 @@ class Run:
         self._heard: list[_Heard] = []
 
     async def all(self, recordings: Sequence[Recording]) -> ExitCode:
-        """Transcribe them. When cancelled, delivers what was heard until then."""
+        """Transcribe them. When cancelled, delivers what was heard until then; raises what befalls all of them."""
         began = self._clock()
         self._heard = [_Heard(recording) for recording in recordings]
         try:
             await self._decode_all()
+        except FATAL:
+            self._deliver_rest(partial=False)
+            raise
         except asyncio.CancelledError:
-            self._deliver_rest()
+            self._deliver_rest(partial=True)
             raise
         if len(recordings) > 1:
             self._reporter.note(self._total(self._clock() - began))
@@ -164,9 +167,9 @@ class Run:
             if heard.ended:
                 self._give_out(heard)
 
-    def _deliver_rest(self) -> None:
+    def _deliver_rest(self, *, partial: bool) -> None:
         for heard in self._heard:
-            if not heard.ended and heard.segments:
+            if partial and not heard.ended and heard.segments:
                 self._reporter.note(f"{heard.recording.name}: stopped at {human_duration(heard.seconds_done)}")
                 self._deliver_one(heard, heard.so_far(), whole=False)
             elif heard.ended:

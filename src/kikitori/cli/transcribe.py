@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kikitori.cli.config import MODEL_FLAGS, load_settings, settings_flags
-from kikitori.cli.exits import ExitCode, complain, guarded
+from kikitori.cli.exits import ExitCode, InvalidSetting, complain, guarded
 from kikitori.cli.flags import SectionedCommand, layout_flags, option_flags, with_flags
 from kikitori.cli.inputs import STDIN, Missing, Recording, find_recordings
 from kikitori.cli.outputs import FORMATS, Folder, output_names, parse_formats, standard_output
-from kikitori.errors import InvalidInput, InvalidOption
+from kikitori.errors import InvalidInput
 
 if TYPE_CHECKING:
     from kikitori.cli.progress import Reporter
@@ -176,6 +176,6 @@ def _deliver(asked: Asked, recordings: Sequence[Recording], told: Reporter) -> D
 
 
 def _checked(files: list[str]) -> list[str]:
-    if STDIN in files and sys.stdin.isatty():
-        raise InvalidOption("file", STDIN, "- only with audio piped in: kikitori transcribe - < talk.mp3")
+    if STDIN in files and (sys.stdin is None or sys.stdin.isatty()):
+        raise InvalidSetting("Nothing is piped in.", remedy="Do so: kikitori transcribe - < talk.mp3")
     return files

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,12 @@ def test_what_is_not_there_is_said(folder: Path, argument: str, problem: str) ->
 def test_the_home_folder_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     assert names("~/b.wav") == [str(folder / "b.wav")]
+
+
+def test_what_can_be_read_only_once_is_known(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    pipe, file, stdin = find_recordings(["pipe", "b.wav", "-"])
+    assert isinstance(pipe, Recording)
+    assert isinstance(file, Recording)
+    assert isinstance(stdin, Recording)
+    assert (pipe.is_stream, file.is_stream, stdin.is_stream) == (True, False, True)

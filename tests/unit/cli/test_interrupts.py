@@ -108,6 +108,15 @@ def test_stopping_ends_a_read_that_waits(pipe: Callable[[], tuple[io.TextIOWrapp
     os.close(writing)
 
 
+def test_stopping_what_is_closed_does_nothing(pipe: Callable[[], tuple[io.TextIOWrapper, int]]) -> None:
+    stdin, writing = pipe()
+    os.close(writing)
+    with stdin:
+        source = StoppableInput(stdin)
+        source.close()
+        source.stop()
+
+
 def test_a_file_is_input_too(tmp_path: Path) -> None:
     (tmp_path / "audio").write_bytes(b"x" * 100_000)
     with (tmp_path / "audio").open() as stdin, StoppableInput(stdin) as source:

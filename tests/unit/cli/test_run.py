@@ -11,7 +11,7 @@ from kikitori.cli.exits import ExitCode
 from kikitori.cli.inputs import Recording
 from kikitori.cli.progress import Lines
 from kikitori.cli.run import Run
-from kikitori.errors import InvalidInput, InvalidMedia, KikitoriError, Unsupported
+from kikitori.errors import InvalidInput, InvalidMedia, KikitoriError, Unavailable, Unsupported
 from kikitori.pipeline.events import Finished, Progress, SegmentDone, Started, TranscriptionEvent
 from kikitori.testing import until
 from kikitori.types import DecodeMode, Segment, Transcript
@@ -116,6 +116,18 @@ async def test_what_befalls_all_ends_the_run_and_keeps_what_is_done() -> None:
         await case.run(jobs=1).all(RECORDINGS)
     assert case.delivered.got == WHOLE[:2]
     assert case.backend.running == set()
+
+
+async def test_what_befalls_all_does_not_swallow_what_another_one_has_done() -> None:
+    case = Case()
+    case.backend.gates = {"a": asyncio.Event()}
+    case.backend.fails = {"a": Unavailable("The server has gone.")}
+    running = asyncio.create_task(case.run(jobs=2).all(RECORDINGS[:2]))
+    await until(lambda: case.backend.running == {"a"})
+    case.backend.gates["a"].set()
+    with pytest.raises(Unavailable):
+        await running
+    assert case.delivered.got == [WHOLE[1]]
 
 
 async def test_what_cannot_be_written_counts_as_failed() -> None:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from kikitori.cli.local import _fetch
+from kikitori.cli.progress import Silence
+from kikitori.errors import DecodingCancelled
+from kikitori.inference.models import ModelCatalog
+from kikitori.testing import until
+
+
+class EndlessDownload:
+    """A catalog whose model never comes."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Event(), threading.Event()
+
+    def default_spec(self, on_progress: Callable[[int, int], None], on_notice: object, **other: Any) -> None:
+        try:
+            while True:
+                on_progress(1, 2)
+                self.begun.set()
+        except DecodingCancelled:
+            self.ended.set()
+            raise
+
+
+async def test_cancelling_ends_a_download() -> None:
+    catalog = EndlessDownload()
+    fetching = asyncio.create_task(_fetch(cast(ModelCatalog, catalog), "cpu", Silence()))
+    await until(catalog.begun.is_set)
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    await until(catalog.ended.is_set)
