@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	--generate-hashes --no-annotate --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml requirements/build.in
+	--generate-hashes --no-annotate --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml requirements/lock.in
 
 .DEFAULT_GOAL := help
 .PHONY: install run test lint types bench docs lock test-extras clean help

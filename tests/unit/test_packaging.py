@@ -30,7 +30,7 @@ def asked(requirements: list[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_the_lock_has_every_dependency_in_one_version_with_hashes(name: str) -> None:
+def test_the_lock_pins_every_dependency_with_hashes(name: str) -> None:
     lock = locked(name)
     extras = PROJECT["optional-dependencies"]["dev"] if name == "dev" else []
     assert asked([*PROJECT["dependencies"], *extras]) | {"hatchling", "editables"} <= lock.keys()
