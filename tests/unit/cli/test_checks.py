@@ -7,13 +7,17 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from kikitori.cli import checks
 from kikitori.cli.checks import Line, State, all_lines, machine, recognition, server
+from kikitori.cli.doctor import app
 from kikitori.errors import Unavailable
 from kikitori.settings import Settings
 from kikitori.store.database import Database
@@ -108,7 +112,7 @@ def test_the_default_model_is_found_or_said_to_be_missing(settings: Make, mini_m
 
 
 def test_loading_hears_the_sample_with_the_default_model(settings: Make, mini_model: Path) -> None:
-    *_, line = all_lines(settings(model=str(mini_model)), load=True)
+    line = only(recognition.check_loading(settings(model=str(mini_model))))
     assert (line.name, line.state) == ("loading", State.OK)
 
 
@@ -186,7 +190,28 @@ def test_the_hub_is_asked_unless_offline(settings: Make) -> None:
     assert only(recognition.check_model_hub(settings(offline=False))).state is State.WARN
 
 
-def test_the_command_prints_lines_or_json_and_says_by_its_code_whether_something_failed(tmp_path: Path) -> None:
+def test_a_hub_that_answers_and_one_that_says_nothing(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as hub:
+        answering = threading.Thread(target=hub.handle_request)
+        answering.start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
+        assert only(recognition.check_model_hub(settings(offline=False))).state is State.OK
+        answering.join()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        line = only(recognition.check_model_hub(settings(offline=False, hub_connect_timeout_seconds=0.1)))
+    assert (line.state, "cannot be reached" in line.detail) == (State.WARN, True)
+
+
+def test_the_command_prints_lines_and_says_by_its_code_whether_something_failed(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -201,8 +226,13 @@ def test_the_command_prints_lines_or_json_and_says_by_its_code_whether_something
     shown = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONASYNCIODEBUG": "0"})
     assert shown.returncode == 0, shown.stdout
     assert "ok    python " in shown.stdout
-    listed = subprocess.run([*command, "--json", "--device", "cuda"], capture_output=True, text=True)
-    assert listed.returncode == 1
-    lines = json.loads(listed.stdout)
+
+
+def test_the_command_prints_json(monkeypatch: pytest.MonkeyPatch, settings: Make, mini_model: Path) -> None:
+    monkeypatch.setattr(checks, "CHECKS", (recognition.check_devices,))
+    done = CliRunner().invoke(app, ["--json", "--device", "cuda", "--load", "--model", str(mini_model)])
+    assert done.exit_code == 1
+    lines = json.loads(done.stdout)
     assert {"name", "state", "detail", "remedy"} == set(lines[0])
     assert [line["state"] for line in lines if line["name"] == "device"] == ["fail"]
+    assert lines[-1]["name"] == "loading"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -131,17 +132,37 @@ def check_devices(settings: Settings) -> Iterator[Line]:
 
 
 def check_model_hub(settings: Settings) -> Iterator[Line]:
-    import httpx
-
     if settings.offline:
         yield Line(name="model hub", state=State.OFF, detail="Never asked, because `offline` is set.")
         return
-    hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    try:
-        httpx.head(hub, timeout=settings.hub_connect_timeout_seconds)
-    except httpx.HTTPError as exc:
+    from kikitori.inference.hub import DEFAULT_ENDPOINT
+
+    hub = os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+    problem = _hub_problem(hub, settings.hub_connect_timeout_seconds)
+    if problem:
         remedy = "Models on this machine work without it. KIKITORI_OFFLINE=true stops asking it."
-        detail = f"{hub} cannot be reached ({str(exc) or type(exc).__name__})."
-        yield Line(name="model hub", state=State.WARN, detail=detail, remedy=remedy)
+        yield Line(name="model hub", state=State.WARN, detail=f"{hub} cannot be reached ({problem}).", remedy=remedy)
         return
     yield Line(name="model hub", state=State.OK, detail=f"{hub} answers")
+
+
+def _hub_problem(hub: str, seconds: float) -> str:
+    """Why the hub does not answer within ``seconds``; "" when it does.
+
+    Asked in a thread that is left behind: looking up an address has no time limit of its own.
+    """
+    import httpx
+
+    problems = [f"no answer in {seconds:g} s"]
+
+    def ask() -> None:
+        try:
+            httpx.head(hub, timeout=seconds)
+            problems.append("")
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            problems.append(str(exc) or type(exc).__name__)
+
+    thread = threading.Thread(target=ask, name="kikitori-hub-check", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return problems[-1]

@@ -123,7 +123,7 @@ def check_address(settings: Settings) -> Iterator[Line]:
     except Unavailable as exc:
         address = f"{scheme}://{'127.0.0.1' if settings.host in ('', '0.0.0.0') else settings.host}:{settings.port}"
         try:
-            answer = httpx.get(f"{address}/health/live", timeout=5, verify=False, trust_env=False)
+            answer = httpx.get(f"{address}/health/live", timeout=2, verify=False, trust_env=False)
         except httpx.HTTPError:
             answer = None
         if answer is not None and answer.is_success:
