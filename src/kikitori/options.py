@@ -50,7 +50,8 @@ class DecodeOptions:
     ] = Channels.MIX
     multilingual: Annotated[bool, Field(description="Detect the language again for every window.")] = False
     language_detection_threshold: Annotated[
-        Probability | None, Field(description="Stop looking for the language at this probability.")
+        Probability | None,
+        Field(description="Stop looking for the language at this probability; `none` looks at all windows."),
     ] = 0.5
     language_detection_segments: Annotated[
         int, Field(ge=1, le=100, description="Windows of 30 s that may be looked at to find the language.")
@@ -60,7 +61,7 @@ class DecodeOptions:
     beam_size: Annotated[int, Field(ge=1, le=50, description="Width of the beam at temperature 0.")] = 5
     best_of: Annotated[int, Field(ge=1, le=50, description="Candidates at temperatures above 0.")] = 5
     patience: Annotated[float, Field(gt=0, le=10, description="How long the beam goes on (arXiv 2204.05424).")] = 1.0
-    length_penalty: Annotated[float, Field(ge=-10, le=10, description="Exponent of the length penalty.")] = 1.0
+    length_penalty: Annotated[float, Field(ge=0, le=10, description="Exponent of the length penalty.")] = 1.0
     repetition_penalty: Annotated[
         float, Field(gt=0, le=10, description="Above 1 makes repeated tokens less likely.")
     ] = 1.0
@@ -180,6 +181,8 @@ class DecodeOptions:
                 self.hallucination_silence_threshold,
                 "only with word_timestamps=true",
             )
+        if self.beam_size * self.patience < 0.5:  # the library counts candidates in whole numbers
+            raise InvalidOption("patience", self.patience, f"{0.5 / self.beam_size:g} or more with this beam_size")
         if self.mode is DecodeMode.WINDOWED and (option := self.needs_sequential()):
             raise InvalidOption("mode", "windowed", f"sequential or auto, because {option} is set")
         return self

@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kikitori.engines.base import EngineConfig
-from kikitori.engines.whisper import INFO, WhisperEngine, _upstream_arguments
+from kikitori.engines.whisper import INFO, WhisperEngine
+from kikitori.engines.whisper_arguments import upstream_arguments
+from kikitori.errors import InvalidOption
 from kikitori.inference.loaded import LoadedModel
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.placement import Hardware
@@ -51,7 +53,7 @@ def heard(segments: Any) -> Heard:
 
 @cache
 def alone(name: str, options: DecodeOptions) -> Heard:
-    segments, _ = library().transcribe(sample(name), **_upstream_arguments(options))
+    segments, _ = library().transcribe(sample(name), **upstream_arguments(options))
     return heard(segments)
 
 
@@ -142,6 +144,33 @@ async def test_one_request_cannot_change_the_windows_of_another(model: LoadedMod
     usual = DecodeOptions(temperature=(0.0,), language="en")
     await together(model, [("en_multi_40s", short)])
     assert await together(model, [("en_multi_40s", usual)]) == [alone("en_multi_40s", usual)]
+
+
+async def test_every_option_may_be_switched_off(model: LoadedModel) -> None:
+    off = DecodeOptions(
+        temperature=(0.0,),
+        suppress_tokens=(),
+        language_detection_threshold=None,
+        language_detection_segments=2,
+        compression_ratio_threshold=None,
+        log_prob_threshold=None,
+        no_speech_threshold=None,
+    )
+    assert await together(model, [("en_01", off)]) == [alone("en_01", off)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DecodeOptions(language="yue"),  # only the newest vocabularies have it
+        DecodeOptions(suppress_tokens=(51_865,)),  # would be written behind the logits
+        DecodeOptions(hotwords="water " * 600, initial_prompt="tea " * 600),
+    ],
+)
+async def test_what_the_library_cannot_take_is_refused(model: LoadedModel, options: DecodeOptions) -> None:
+    with pytest.raises(InvalidOption):
+        await together(model, [("en_01", options)])
+    assert await together(model, [("en_01", DecodeOptions(suppress_tokens=(51_864,)))]) != [[]]
 
 
 async def test_ten_milliseconds_and_silence_are_no_trouble(model: LoadedModel) -> None:

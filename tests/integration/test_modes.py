@@ -16,7 +16,7 @@ from kikitori.audio.decode import decode
 from kikitori.audio.pcm import to_wav_bytes
 from kikitori.audio.vad import speech_spans
 from kikitori.engines.registry import engine_info, load_engine
-from kikitori.engines.whisper import _upstream_arguments
+from kikitori.engines.whisper_arguments import upstream_arguments
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.placement import Hardware
 from kikitori.inference.pool import ModelPool
@@ -60,7 +60,7 @@ def times(transcript: Transcript) -> Times:
 
 
 def heard(model: Path, audio: Audio, options: DecodeOptions, *, offset: float = 0.0) -> Times:
-    segments, _ = library(model).transcribe(audio, **_upstream_arguments(options))
+    segments, _ = library(model).transcribe(audio, **upstream_arguments(options))
     return [(found.text, round(found.start + offset, 2), round(found.end + offset, 2)) for found in segments]
 
 

@@ -108,3 +108,14 @@ def test_options_are_values() -> None:
     assert len({DecodeOptions(), DecodeOptions(), DecodeOptions(language="en")}) == 2
     with pytest.raises(AttributeError):
         DecodeOptions().beam_size = 4  # type: ignore[misc]
+
+
+def test_a_beam_without_any_candidate_is_refused() -> None:
+    with pytest.raises(InvalidOption, match=r"patience is 0\.05\..*0\.1 or more with this beam_size"):
+        DecodeOptions(patience=0.05)
+    DecodeOptions(patience=0.1)
+    DecodeOptions(patience=0.05, beam_size=10)
+
+
+def test_no_threshold_of_detection_is_an_option() -> None:
+    assert parse_options({"language_detection_threshold": "none"}).language_detection_threshold is None

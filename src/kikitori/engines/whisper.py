@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from kikitori.engines.base import Calls, Decoding, EngineConfig, Language
 from kikitori.engines.registry import engine_info
+from kikitori.engines.whisper_arguments import detection_threshold, upstream_arguments
 from kikitori.errors import InvalidOption, ModelLoadFailed, Unsupported
 from kikitori.options import DecodeOptions
 from kikitori.types import Audio, Segment, Word
@@ -38,6 +39,10 @@ TOKENS_PER_SECOND = 20
 """More than anybody speaks, in any script."""
 NEW_TOKEN_LIMITS = (64, 128, MAX_LENGTH // 2)
 """Few sizes, so that windows of nearly the same length still share a batch."""
+LEAST_ROOM = 2
+"""A prompt leaves room for so many tokens, or it is refused."""
+TIMESTAMPS = 1501
+"""Tokens for the times 0.00 to 30.00; the last ones of the vocabulary."""
 CPU_ENCODE_BATCH = 1
 """On a CPU one encoder call uses all cores anyway: small ones let urgent calls in sooner."""
 
@@ -93,6 +98,10 @@ class SpecialTokens:
     start_of_transcript: int
     no_timestamps: int
 
+    @property
+    def vocabulary_size(self) -> int:
+        return self.no_timestamps + 1 + TIMESTAMPS
+
 
 class WhisperEngine:
     """A Whisper model on one device."""
@@ -117,7 +126,7 @@ class WhisperEngine:
         self._on_cpu = config.device == "cpu"
         self.info = replace(
             INFO,
-            languages=frozenset(self._whisper.supported_languages),
+            languages=_languages(self._whisper),
             max_batch_size=config.max_batch_size,
         )
         self._runs: dict[type, Callable[[Any, Sequence[Any]], Sequence[Any]]] = {
@@ -130,7 +139,7 @@ class WhisperEngine:
     def transcribe(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Decoding:
         self._check(options)
         with _clear_errors():
-            segments, info = self._bound(calls).transcribe(audio, **_upstream_arguments(options))
+            segments, info = self._bound(calls).transcribe(audio, **upstream_arguments(options))
         return Decoding(Language(code=info.language, probability=float(info.language_probability)), _segments(segments))
 
     def detect_language(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Language:
@@ -139,7 +148,7 @@ class WhisperEngine:
         code, probability, _ = self._bound(calls).detect_language(
             audio=audio,
             language_detection_segments=options.language_detection_segments,
-            language_detection_threshold=options.language_detection_threshold or 0.0,
+            language_detection_threshold=detection_threshold(options),
         )
         return Language(code=code, probability=float(probability))
 
@@ -160,6 +169,11 @@ class WhisperEngine:
             if not self._model.is_multilingual:
                 raise Unsupported("This model knows English only.", param="language")
             raise InvalidOption("language", options.language, "one of " + ", ".join(sorted(languages)))
+        # CTranslate2 writes to the place of a suppressed token without a look at how many there are.
+        unknown = [token for token in options.suppress_tokens if token >= self._special.vocabulary_size]
+        if unknown:
+            last = self._special.vocabulary_size - 1
+            raise InvalidOption("suppress_tokens", unknown[0], f"with this model, -1 to {last}")
 
     def _bound(self, calls: Calls) -> Any:
         """faster-whisper's model for one request, its calls going through ``calls``.
@@ -234,6 +248,8 @@ class MergedModel:
     def generate(self, encoded: Encoded, prompts: list[list[int]], **options: Any) -> list[Any]:
         (prompt,) = prompts
         start = prompt.index(self._special.start_of_transcript)
+        if len(prompt) > MAX_LENGTH - LEAST_ROOM:
+            raise InvalidOption("hotwords", "too long", f"text that fits in {MAX_LENGTH} tokens with prompt and prefix")
         options["max_length"] = capped_max_length(
             options["max_length"], prompt_length=len(prompt), start_index=start, seconds=encoded.audio_frames / 100
         )
@@ -241,7 +257,7 @@ class MergedModel:
             prompt_length=len(prompt),
             start_index=start,
             timestamps=self._special.no_timestamps not in prompt,
-            options=tuple(sorted(options.items())),
+            options=tuple(sorted((name, _hashable(value)) for name, value in options.items())),
         )
         return [self._calls.submit(key, (encoded.output, prompt))]
 
@@ -286,6 +302,14 @@ def _detect_on_the_first_window(detect: Callable[..., Any], bound: Any, **argume
     return detect(bound, **arguments)
 
 
+def _languages(whisper: Any) -> frozenset[str]:
+    """Languages the vocabulary has a token for; upstream counts all that any Whisper model knows."""
+    codes: list[str] = whisper.supported_languages
+    if not whisper.model.is_multilingual:
+        return frozenset(codes)
+    return frozenset(code for code in codes if whisper.hf_tokenizer.token_to_id(f"<|{code}|>") is not None)
+
+
 def _check_folder(folder: Path) -> None:
     """A local model is complete, or the error says what is missing; the hub is never asked."""
     missing = [name for name in ("model.bin", "config.json", "tokenizer.json") if not (folder / name).is_file()]
@@ -295,32 +319,6 @@ def _check_folder(folder: Path) -> None:
             remedy="Convert with ct2-transformers-converter --copy_files tokenizer.json preprocessor_config.json.",
             param="model",
         )
-
-
-def _upstream_arguments(options: DecodeOptions) -> dict[str, Any]:
-    """Arguments of ``WhisperModel.transcribe``; the names are upstream's own."""
-    arguments = {name: getattr(options, name) for name in _SHARED_OPTIONS}
-    conditions = options.condition_on_previous_text
-    return arguments | {
-        "task": options.task.value,
-        "condition_on_previous_text": True if conditions is None else conditions,
-        "temperature": list(options.temperature),
-        "suppress_tokens": list(options.suppress_tokens),
-        "clip_timestamps": list(options.clip_timestamps) or "0",
-        "vad_parameters": {name: getattr(options, f"vad_{name}") for name in _VAD_OPTIONS},
-    }
-
-
-_SHARED_OPTIONS = (
-    "language multilingual language_detection_threshold language_detection_segments beam_size best_of patience "
-    "length_penalty repetition_penalty no_repeat_ngram_size compression_ratio_threshold log_prob_threshold "
-    "no_speech_threshold prompt_reset_on_temperature initial_prompt prefix hotwords suppress_blank "
-    "without_timestamps max_initial_timestamp max_new_tokens chunk_length word_timestamps prepend_punctuations "
-    "append_punctuations hallucination_silence_threshold vad_filter"
-).split()
-_VAD_OPTIONS = (
-    "threshold neg_threshold min_speech_duration_ms max_speech_duration_s min_silence_duration_ms speech_pad_ms"
-).split()
 
 
 def _segments(upstream: Iterator[Any]) -> Iterator[Segment]:
@@ -361,6 +359,10 @@ def _frames_before_padding(mel: Array) -> int:
     """Frames of ``mel``, shape (n_mels, frames), before the zeros that fill the window."""
     used = np.flatnonzero(mel.any(axis=0))
     return int(used[-1]) + 1 if used.size else 0
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _storage(arrays: Sequence[Array]) -> Any:

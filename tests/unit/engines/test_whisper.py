@@ -15,6 +15,7 @@ from kikitori.engines.whisper import (
     SpecialTokens,
     capped_max_length,
 )
+from kikitori.errors import InvalidOption
 
 START, NO_TIMESTAMPS, PREVIOUS = 50258, 50363, 50361
 OPTIONS: dict[str, Any] = {"beam_size": 5, "max_length": MAX_LENGTH, "suppress_tokens": (1, 2)}
@@ -120,3 +121,13 @@ def test_alignments_are_grouped_by_language_and_task() -> None:
 def test_padding_is_not_counted_as_audio() -> None:
     assert merged(Recorder()).encode(mel(frames=1_234)).audio_frames == 1_234
     assert merged(Recorder()).encode(mel(frames=0)).audio_frames == 0
+
+
+def test_lists_of_the_library_may_be_empty() -> None:
+    assert key_of([START, 50259, 50359], suppress_tokens=[]) == key_of([START, 50259, 50359], suppress_tokens=())
+
+
+def test_a_prompt_without_room_for_text_is_refused() -> None:
+    key_of([PREVIOUS, *[11] * 442, START, 50259, 50359])
+    with pytest.raises(InvalidOption, match="hotwords"):
+        key_of([PREVIOUS, *[11] * 443, START, 50259, 50359])
