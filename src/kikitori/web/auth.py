@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -16,7 +17,9 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from kikitori.errors import Forbidden, Unauthorized
 from kikitori.services import Keys
+from kikitori.settings import Settings
 from kikitori.store.keys import Scope
+from kikitori.web import binding
 from kikitori.web.state import State
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, made with `kikitori keys create`.")
@@ -50,7 +53,35 @@ async def caller_of(
         return await _key_holder(state.services.keys, bearer.credentials if bearer else header or azure_header or "")
     if not state.open_without_keys:
         raise Unauthorized("This server has no API key yet.", remedy="Make one with `kikitori keys create`.")
+    _require_this_machine(request, state.services.settings)
     return Caller(id=f"address {request.client.host if request.client else 'unknown'}")
+
+
+def _require_this_machine(request: Request, settings: Settings) -> None:
+    """Without keys, pages of other sites must not reach the server through its user's browser.
+
+    A browser says where a page comes from (Origin), and by which name it found the server (Host): a foreign name that
+    points to loopback is DNS rebinding. Programs other than browsers send neither a foreign Host nor an Origin.
+    """
+    if settings.insecure:
+        return
+    host = _hostname(f"//{request.headers.get('host', '')}")
+    if host and not (binding.is_this_machine(host) or host == settings.host.lower()):
+        raise Forbidden(f"A server without keys does not answer to the name {host!r}.", remedy=_OPEN_REMEDY)
+    origin = request.headers.get("origin", "")
+    allowed = settings.cors_origins
+    if origin and not (binding.is_this_machine(_hostname(origin)) or {"*", origin} & set(allowed)):
+        raise Forbidden(f"Pages of {origin} may not use this server.", remedy=_OPEN_REMEDY)
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # brackets that are no IPv6 address
+        return url
+
+
+_OPEN_REMEDY = "Make a key with `kikitori keys create`, or name the origin in KIKITORI_CORS_ORIGINS."
 
 
 async def _key_holder(keys: Keys, secret: str) -> Caller:

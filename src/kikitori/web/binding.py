@@ -28,6 +28,17 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(where[0].partition("%")[0]).is_loopback for _, where in resolve(host, 0))
 
 
+def is_this_machine(name: str) -> bool:
+    """``name``, as a client wrote it, can only mean the machine itself. Never asks the network."""
+    name = name.lower().strip("[]")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def open_sockets(host: str, port: int) -> list[socket.socket]:
     """Listening sockets on every address of ``host``, on one port; 0 finds a free one.
 

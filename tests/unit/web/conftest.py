@@ -163,7 +163,7 @@ def start(make_services: Callable[..., Services]) -> Start:
     async def started(*script: Step, **settings: Any) -> AsyncGenerator[Running, None]:
         services = make_services(*script, **settings)
         transport = httpx.ASGITransport(app=create_app(services), client=CLIENT)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield Running(services, client)
 
     return started

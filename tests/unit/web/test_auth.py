@@ -156,6 +156,45 @@ async def test_an_open_network_without_keys_is_refused_even_while_running(start:
         assert (await app.client.get("/v1/models")).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:9", "[::1]:8000", "me.localhost"])
+async def test_an_open_server_answers_to_its_own_names(start: Start, host: str) -> None:
+    async with start() as app:
+        assert (await app.client.get("/v1/models", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "rebound.example"},
+        {"host": "localhost.evil.example:8000"},
+        {"origin": "https://evil.example"},
+        {"origin": "http://localhost.evil.example"},
+        {"origin": "null"},
+        {"host": "[::1"},
+        {"origin": "http://[::1"},
+    ],
+)
+async def test_an_open_server_does_not_serve_pages_of_other_sites(start: Start, headers: dict[str, str]) -> None:
+    async with start() as app:
+        refused = await app.client.get("/v1/models", headers=headers)
+        assert refused.status_code == 403
+        assert "kikitori keys create" in refused.json()["error"]["message"]
+        assert (await app.client.get("/health/live", headers=headers)).status_code == 200
+        assert (await app.client.get("/v1/models", headers={"origin": "http://localhost:3000"})).status_code == 200
+    async with start(insecure=True) as app:
+        assert (await app.client.get("/v1/models", headers=headers)).status_code == 200
+
+
+async def test_named_origins_and_keys_open_the_server_to_other_sites(start: Start, keys: KeyStore) -> None:
+    origin = {"origin": "https://app.example"}
+    async with start(cors_origins=["https://app.example"]) as app:
+        assert (await app.client.get("/v1/models", headers=origin)).status_code == 200
+    secret, _ = await keys.create("app", "me", [Scope.TRANSCRIBE])
+    async with start(keys=keys) as app:
+        headers = origin | {"host": "speech.example", "authorization": f"Bearer {secret}"}
+        assert (await app.client.get("/v1/models", headers=headers)).status_code == 200
+
+
 async def test_insecure_does_not_switch_keys_off(start: Start, keys: KeyStore) -> None:
     await secret(keys)
     async with start(keys=keys, host="0.0.0.0", insecure=True) as app:

@@ -123,7 +123,7 @@ async def test_an_error_of_ours_that_means_a_bug_stays_inside() -> None:
         raise KikitoriError("secret detail")
 
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get("/")
     assert answer.status_code == 500
     assert "secret" not in answer.text

@@ -201,7 +201,7 @@ async def test_hanging_up_in_the_middle_of_an_upload(make_services: MakeServices
     async with serving(services) as running:
         body = form(file(b"x" * 100_000))
         _, writer = await asyncio.open_connection("127.0.0.1", running.port)
-        head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Type: {CONTENT_TYPE}\r\n"
+        head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {CONTENT_TYPE}\r\n"
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:50_000])
         await writer.drain()
         writer.close()
@@ -215,7 +215,7 @@ async def test_hanging_up_in_the_middle_of_an_upload(make_services: MakeServices
 async def test_a_client_that_waits_for_100_continue_sends_nothing_in_vain(make_services: MakeServices) -> None:
     async with serving(make_services(max_upload_bytes=1_024)) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-        head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Type: {CONTENT_TYPE}\r\n"
+        head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {CONTENT_TYPE}\r\n"
         writer.write(f"{head}Expect: 100-continue\r\nContent-Length: 9000000\r\n\r\n".encode())
         answer = await reader.read()
         writer.close()
