@@ -54,7 +54,10 @@ class ChannelDecoder:
     def __init__(self, model: LoadedModel, options: DecodeOptions, mode: DecodeMode, priority: Priority) -> None:
         self._model, self._options, self._mode, self._priority = model, options, mode, priority
         self.language = Language(code=options.language or "", probability=1.0 if options.language else 0.0)
-        self._text = ""
+        self._heard = False
+        """There was text, so the language is settled: what silence or music sounds like must not decide it."""
+        self._begun = False
+        self._text = f" {(options.initial_prompt or '').strip()}"
 
     def decode(
         self, audio: Audio, windows: list[Window], start: float, *, whole: bool
@@ -71,70 +74,88 @@ class ChannelDecoder:
         options = self._for_chunk(start, len(audio) / SAMPLE_RATE)
         if options is None:
             return
-        async with aclosing(self._segments(audio, options)) as segments:
-            async for segment in segments:
-                self._text = (self._text + segment.text)[-CARRIED_CHARACTERS:]
-                yield Decoded((segment,), segment.end)
+        self._begun = True
+        decoding = self._model.decode(audio, options, priority=self._priority)
+        async with aclosing(decoding) as results:
+            async for result in results:
+                if isinstance(result, Segment):
+                    self._carry(result)
+                    yield self._deal_with(Decoded((result,), result.end))
+                elif options.language is None and not self._heard:
+                    self.language = result
 
     def _for_chunk(self, start: float, seconds: float) -> DecodeOptions | None:
         """The options for the chunk from ``start`` on; None when no clip lies in it."""
-        options = self._options if start == 0 else replace(self._options, prefix=None)
-        if start and options.condition_on_previous_text is not False and self._text.strip():
-            options = replace(options, initial_prompt=self._text.strip())
-        elif start:
-            options = replace(options, initial_prompt=None)
+        options = self._with_language(self._options)
+        if start:
+            options = replace(options, prefix=None)
+        if self._begun:
+            carries = options.condition_on_previous_text is not False
+            options = replace(options, initial_prompt=(self._text.strip() or None) if carries else None)
         if not options.clip_timestamps:
-            return self._with_language(options)
+            return options
         clips = relative_clips(options.clip_timestamps, start, seconds)
-        return self._with_language(replace(options, clip_timestamps=clips)) if clips else None
+        return replace(options, clip_timestamps=clips) if clips else None
+
+    def _carry(self, segment: Segment) -> None:
+        """Remember the text for the next chunk, as the library does from window to window."""
+        forget = segment.temperature > self._options.prompt_reset_on_temperature
+        self._text = "" if forget else (self._text + segment.text)[-CARRIED_CHARACTERS:]
 
     def _with_language(self, options: DecodeOptions) -> DecodeOptions:
-        """Once the language is known, later chunks use it."""
-        known = options.language or (None if options.multilingual else self.language.code)
-        return replace(options, language=known)
+        """Once the language is settled, later chunks use it."""
+        detects = options.multilingual or not self._heard
+        return options if options.language or detects else replace(options, language=self.language.code)
+
+    def _deal_with(self, decoded: Decoded) -> Decoded:
+        self._heard = self._heard or bool(decoded.segments)
+        return decoded
 
     async def _windowed(self, audio: Audio, windows: list[Window], *, whole: bool) -> AsyncGenerator[Decoded, None]:
-        if whole and len(windows) == 1 and len(windows[0].pieces) == 1:
-            # One window is the whole file: exactly what the engine alone makes of it.
-            options = self._with_language(self._options)
-        elif windows:
-            await self._find_language(audio, windows)
-            options = replace(self._with_language(self._options), condition_on_previous_text=False)
-        else:
+        if not windows:
             return
-        options = replace(options, vad_filter=False, mode=DecodeMode.AUTO)
+        options = replace(self._options, vad_filter=False, mode=DecodeMode.AUTO)
+        if not whole or len(windows) > 1 or len(windows[0].pieces) > 1:
+            await self._find_language(audio, windows)
+            language = None if options.multilingual else self.language.code
+            options = replace(options, language=options.language or language, condition_on_previous_text=False)
+        # else one window is the whole file: exactly what the engine alone makes of it
+        later = replace(options, prefix=None)
+        first, self._begun = later if self._begun else options, True
         jobs = (
-            partial(self._window, window, audio, options if index == 0 else replace(options, prefix=None), index)
+            partial(self._window, window, audio, later if index else first, index)
             for index, window in enumerate(windows)
         )
         async with aclosing(in_order(jobs, at_once=self._model.decodings_at_once)) as results:
-            async for decoded in results:
-                yield decoded
+            async for language_heard, decoded in results:
+                if options.language is None and not self._heard:
+                    self.language = language_heard
+                yield self._deal_with(decoded)
 
     async def _find_language(self, audio: Audio, windows: list[Window]) -> None:
         """Detect it once for the file, on its first windows that have speech."""
-        if self.language.code or self._options.multilingual or not self._model.info.detects_language:
+        if self._options.language or self._heard or self._options.multilingual:
+            return
+        if not self._model.info.detects_language:
             return
         looked_at = windows[: self._options.language_detection_segments]
         speech = np.concatenate([window.audio(audio) for window in looked_at])
         self.language = await self._model.detect_language(speech, self._options, priority=self._priority)
 
-    async def _window(self, window: Window, audio: Audio, options: DecodeOptions, index: int) -> Decoded:
-        patience = index * WINDOW_PATIENCE_SECONDS
-        async with aclosing(self._segments(window.audio(audio), options, patience)) as segments:
-            restored = [window.restore(segment) async for segment in segments]
-        return Decoded(tuple(restored), window.end)
-
-    async def _segments(
-        self, audio: Audio, options: DecodeOptions, patience: float = 0.0
-    ) -> AsyncGenerator[Segment, None]:
-        decoding = self._model.decode(audio, options, priority=self._priority, patience=patience)
+    async def _window(
+        self, window: Window, audio: Audio, options: DecodeOptions, index: int
+    ) -> tuple[Language, Decoded]:
+        decoding = self._model.decode(
+            window.audio(audio), options, priority=self._priority, patience=index * WINDOW_PATIENCE_SECONDS
+        )
+        language, segments = Language(code=""), []
         async with aclosing(decoding) as results:
             async for result in results:
                 if isinstance(result, Segment):
-                    yield result
-                elif not self.language.code:
-                    self.language = result
+                    segments.append(window.restore(result))
+                else:
+                    language = result
+        return language, Decoded(tuple(segments), window.end)
 
 
 def relative_clips(clips: tuple[float, ...], start: float, seconds: float) -> tuple[float, ...]:

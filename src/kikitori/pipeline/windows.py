@@ -13,7 +13,7 @@ from kikitori.types import SAMPLE_RATE, Audio, Segment, SpeechSpan
 
 WINDOW_SECONDS = 30.0
 """What Whisper's encoder takes at once."""
-CUT_REGION_SECONDS = 6.0
+CUT_REGION_SHARE = 0.2
 """A cut is looked for in the last part of a window: full windows fill batches better."""
 QUIET_SECONDS = 0.2
 """Without a pause, the cut goes into the quietest stretch of this length."""
@@ -99,7 +99,7 @@ def _split_long(audio: Audio, speech: Iterable[SpeechSpan], limit: float) -> Ite
     for span in speech:
         start = span.start
         while span.end - start > limit:
-            end = _quietest(audio, start + limit - CUT_REGION_SECONDS, start + limit)
+            end = _quietest(audio, start + limit - _region(limit), start + limit)
             yield Piece(start, end)
             start = end
         yield Piece(start, span.end)
@@ -108,14 +108,19 @@ def _split_long(audio: Audio, speech: Iterable[SpeechSpan], limit: float) -> Ite
 def _cut(audio: Audio, start: float, limit: float, pauses: Sequence[Piece]) -> float:
     """Where a window from ``start`` ends: in its longest late pause, else its last, else where it is quietest."""
     inside = [pause for pause in pauses if start < (pause.start + pause.end) / 2 <= start + limit]
-    late = [pause for pause in inside if (pause.start + pause.end) / 2 > start + limit - CUT_REGION_SECONDS]
+    late = [pause for pause in inside if (pause.start + pause.end) / 2 > start + limit - _region(limit)]
     if late:
         best = max(late, key=lambda pause: pause.seconds)
     elif inside:
         best = inside[-1]
     else:
-        return _quietest(audio, start + limit - CUT_REGION_SECONDS, start + limit)
+        return _quietest(audio, start + limit - _region(limit), start + limit)
     return (best.start + best.end) / 2
+
+
+def _region(limit: float) -> float:
+    """How much of the end of a window of ``limit`` seconds is looked at for a cut."""
+    return max(CUT_REGION_SHARE * limit, 2 * QUIET_SECONDS)
 
 
 def _quietest(audio: Audio, start: float, end: float) -> float:

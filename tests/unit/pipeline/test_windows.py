@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -126,3 +127,14 @@ def test_joined_windows_hold_all_speech_in_order(drawn: tuple[list[SpeechSpan], 
 )
 def test_clips_of_a_chunk(clips: tuple[float, ...], start: float, seconds: float, inside: tuple[float, ...]) -> None:
     assert relative_clips(clips, start, seconds) == inside
+
+
+@pytest.mark.parametrize("limit", [1.0, 3.0, 6.0, 30.0])
+@pytest.mark.parametrize("cut", [tile, join])
+def test_windows_of_any_length_can_be_cut(cut: Callable[..., list[Window]], limit: float) -> None:
+    audio = np.random.default_rng(0).standard_normal(35 * SAMPLE_RATE).astype(np.float32)
+    windows = cut(audio, spans((0, 35)), limit=limit)
+    lengths = [sum(piece.seconds for piece in window.pieces) for window in windows]
+    assert sum(lengths) == pytest.approx(35)
+    assert max(lengths) <= limit
+    assert min(lengths[:-1]) >= limit / 2
