@@ -126,6 +126,36 @@ def test_every_scope_is_documented(name: str) -> None:
     assert [scope for scope in Scope if f"`{scope.value}`" not in page(name)] == []
 
 
+@pytest.fixture
+def recording(hello_wav: Path) -> bytes:
+    return hello_wav.read_bytes()
+
+
+FORMS = ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/audio/speech-segments"]
+
+
+@pytest.mark.parametrize("path", FORMS)
+async def test_the_form_of_the_page_is_accepted_as_it_is_filled_in(app: FastAPI, recording: bytes, path: str) -> None:
+    """/docs sends every field: its default, or its first example."""
+    body = app.openapi()["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    fields = {
+        name: schema["default"] if "default" in schema else schema["examples"][0]
+        for name, schema in body["properties"].items()
+        if name != "file"
+    }
+    data = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in fields.items()}
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        headers = {"x-api-key": Scope.TRANSCRIBE}
+        answer = await client.post(path, files={"file": recording}, data=data, headers=headers)
+    assert (answer.status_code, answer.headers.get("x-kikitori-ignored-fields")) == (200, None), answer.text
+
+
+def test_every_field_is_on_the_page(app: FastAPI) -> None:
+    body = app.openapi()["paths"][FORMS[0]]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert {name.removesuffix("[]") for name in body["properties"]} >= {*OPENAI_FIELDS, "file", "language"}
+
+
 # Fields, answers, events -----------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,8 @@ ASSETS_URL = "/docs/assets"
 
 HOME = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Kikitori</title></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Kikitori</title>
+<style>body {font-family: sans-serif; margin: 2rem} pre {overflow-x: auto}</style></head>
 <body>
 <h1>Kikitori</h1>
 <p>Speech to text, on your own machine. <a href="docs">The API</a> ·

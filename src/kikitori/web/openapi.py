@@ -62,6 +62,11 @@ _FORM_FIELDS: dict[str, dict[str, Any]] = {
         "items": {"type": "string"},
         "description": "OpenAI's form of `hotwords`.",
     },
+    "languages[]": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "One is the `language`; of several the model finds out.",
+    },
     "chunking_strategy": {
         "type": "string",
         "description": "`auto` (recordings are always cut at silences), or `server_vad`, also as JSON or as "
@@ -88,8 +93,16 @@ def transcription_form(*, translation: bool = False) -> dict[str, Any]:
 
 
 def form_body(properties: dict[str, Any], *, required: list[str]) -> dict[str, Any]:
-    schema = {"type": "object", "required": required, "properties": properties}
+    shown = {name: schema if name in required else _filled_in(schema) for name, schema in properties.items()}
+    schema = {"type": "object", "required": required, "properties": shown}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def _filled_in(schema: dict[str, Any]) -> dict[str, Any]:
+    """Fields without a default are empty on the page; Swagger UI would fill in, and send, `string` and 0."""
+    if "default" in schema or "examples" in schema:
+        return schema
+    return {**schema, "examples": [[] if schema["type"] == "array" else ""]}
 
 
 def option_schema(row: OptionRow) -> dict[str, Any]:
