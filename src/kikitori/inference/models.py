@@ -115,7 +115,7 @@ class ModelCatalog:
             raise ModelNotFound(target, remedy="The hub has models such as small, or ORGANISATION/MODEL.")
         if self._offline:
             raise Unavailable(
-                f"The model {target} is not here, and the setting `offline` forbids to ask the hub.",
+                f"The model {target!r} is not here, and the setting `offline` forbids to ask the hub.",
                 remedy="Pull it on a machine with a network, and copy the folder.",
                 param="model",
             )
