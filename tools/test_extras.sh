@@ -4,7 +4,7 @@
 #     tools/test_extras.sh [arguments of pytest]
 #
 # Needs the environment of `make install`, and takes its packages from there; only what the extras add is installed.
-# PyTorch's own index has a smaller build for the CPU: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# PyTorch's own index has a smaller build for the CPU; PIP_EXTRA_INDEX_URL can name it.
 set -eu
 cd "$(dirname "$0")/.."
 
