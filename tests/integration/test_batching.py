@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kikitori.engines.base import EngineConfig
-from kikitori.engines.whisper import INFO, WhisperEngine
+from kikitori.engines.whisper import INFO, GenerateKey, WhisperEngine
 from kikitori.engines.whisper_arguments import upstream_arguments
 from kikitori.errors import InvalidOption
 from kikitori.inference.loaded import LoadedModel
@@ -185,3 +185,15 @@ def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path: Path) -> None:
 
     with pytest.raises(ModelLoadFailed, match=r"model\.bin, config\.json, tokenizer\.json missing"):
         WhisperEngine(EngineConfig(model=str(tmp_path)))
+
+
+async def test_wide_searches_make_small_batches(model: LoadedModel) -> None:
+    """Every beam is a row with a memory of its own: a few requests must not take all there is."""
+    engine = model.replicas[0].engine
+    limits = {
+        (beams, candidates): engine.batch_limit(
+            GenerateKey(3, 0, True, (("beam_size", beams), ("num_hypotheses", candidates)))
+        )
+        for beams, candidates in ((1, 1), (5, 1), (1, 5), (50, 1), (1, 50))
+    }
+    assert limits == {(1, 1): 16, (5, 1): 16, (1, 5): 16, (50, 1): 1, (1, 50): 1}

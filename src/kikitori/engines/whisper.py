@@ -43,6 +43,8 @@ LEAST_ROOM = 2
 """A prompt leaves room for so many tokens, or it is refused."""
 TIMESTAMPS = 1501
 """Tokens for the times 0.00 to 30.00; the last ones of the vocabulary."""
+USUAL_ROWS = 5
+"""Rows of one window by default (beam_size, best_of): what the largest batch is meant for."""
 CPU_ENCODE_BATCH = 1
 """On a CPU one encoder call uses all cores anyway: small ones let urgent calls in sooner."""
 
@@ -155,6 +157,11 @@ class WhisperEngine:
     def batch_limit(self, key: Hashable) -> int:
         if self._on_cpu and isinstance(key, EncodeKey):
             return CPU_ENCODE_BATCH
+        if isinstance(key, GenerateKey):
+            # Every beam or candidate is a row with a memory of its own.
+            options = dict(key.options)
+            rows: int = max(options.get("beam_size", 1), options.get("num_hypotheses", 1))
+            return max(1, min(self.info.max_batch_size, self.info.max_batch_size * USUAL_ROWS // rows))
         return self.info.max_batch_size
 
     def run(self, key: Hashable, payloads: Sequence[Any]) -> Sequence[Any]:
