@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import TypeVar
 
 from kikitori.engines.base import Engine, EngineInfo, Language
+from kikitori.errors import DecodingCancelled
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.replica import Replica, ReplicaCalls
 from kikitori.inference.scheduler import PATIENCE
@@ -41,6 +42,8 @@ class LoadedModel:
         self._live_slots = Slots(LIVE_DECODINGS) if merges else self._slots
         threads = each * len(self.replicas) + (LIVE_DECODINGS if merges else 0)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kikitori-decode")
+        self._running: set[ReplicaCalls] = set()
+        self._closed = False
 
     @property
     def info(self) -> EngineInfo:
@@ -82,10 +85,13 @@ class LoadedModel:
             return await anext(results)
 
     async def close(self) -> None:
-        """Free the engines; decodings that still run are cancelled."""
+        """Free the engines; decodings that still run are cancelled, and have left before."""
+        self._closed = True
+        for calls in self._running:
+            calls.cancel()
+        await asyncio.to_thread(self._threads.shutdown)
         for replica in self.replicas:
             await asyncio.to_thread(replica.close)
-        self._threads.shutdown(wait=False)
 
     async def _run(
         self, work: Callable[[Engine, ReplicaCalls], Iterator[T]], priority: Priority, patience: float
@@ -93,25 +99,23 @@ class LoadedModel:
         """Run ``work`` on the least busy replica, in a thread, passing on what it yields."""
         slots = self._live_slots if priority.is_live else self._slots
         await slots.acquire(self._clock() + PATIENCE[priority] + patience)
+        replica = min(self.replicas, key=lambda replica: (replica.failing, replica.jobs))
+        place = _Place(slots, replica)
+        calls = replica.calls(priority)
         try:
-            with self._least_busy() as replica:
-                async with aclosing(self._in_thread(work, replica.engine, replica.calls(priority))) as results:
-                    async for result in results:
-                        yield result
+            # The place is the thread's: whoever reads the results slowly must not keep it from others.
+            async with aclosing(self._in_thread(work, replica.engine, calls, place.let_go)) as results:
+                async for result in results:
+                    yield result
         finally:
-            slots.release()
-
-    @contextmanager
-    def _least_busy(self) -> Iterator[Replica]:
-        replica = min(self.replicas, key=lambda replica: replica.jobs)
-        replica.jobs += 1
-        try:
-            yield replica
-        finally:
-            replica.jobs -= 1
+            place.let_go()
 
     async def _in_thread(
-        self, work: Callable[[Engine, ReplicaCalls], Iterator[T]], engine: Engine, calls: ReplicaCalls
+        self,
+        work: Callable[[Engine, ReplicaCalls], Iterator[T]],
+        engine: Engine,
+        calls: ReplicaCalls,
+        on_end: Callable[[], None],
     ) -> AsyncGenerator[T, None]:
         loop = asyncio.get_running_loop()
         results: asyncio.Queue[T | None] = asyncio.Queue()
@@ -123,7 +127,11 @@ class LoadedModel:
             finally:
                 loop.call_soon_threadsafe(results.put_nowait, None)
 
+        if self._closed:
+            raise DecodingCancelled
         thread = loop.run_in_executor(self._threads, run)
+        thread.add_done_callback(lambda _: on_end())
+        self._running.add(calls)
         try:
             while (result := await results.get()) is not None:
                 yield result
@@ -131,6 +139,21 @@ class LoadedModel:
         finally:
             calls.cancel()
             await _ended(thread)
+            self._running.discard(calls)
+
+
+class _Place:
+    """A slot and a job of a replica, given back once."""
+
+    def __init__(self, slots: Slots, replica: Replica) -> None:
+        self._slots, self._replica, self._held = slots, replica, True
+        replica.jobs += 1
+
+    def let_go(self) -> None:
+        if self._held:
+            self._held = False
+            self._replica.jobs -= 1
+            self._slots.release()
 
 
 async def _ended(thread: asyncio.Future[None]) -> None:

@@ -8,14 +8,14 @@ import statistics
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from kikitori.engines.base import EngineInfo
+from kikitori.engines.base import EngineConfig, EngineInfo
 from kikitori.errors import Busy, Conflict, KikitoriError, ModelLoadFailed, NotFound
 from kikitori.inference.loaded import LoadedModel
 from kikitori.inference.models import ModelSpec
@@ -52,6 +52,8 @@ class _Entry:
     model: LoadedModel | None = None
     loading: asyncio.Task[LoadedModel] | None = None
     pinned: bool = False
+    memory_bytes: int = 0
+    """Taken, or set aside for a load under way."""
     requests: int = 0
     last_used: float = 0.0
     error: str = ""
@@ -128,8 +130,8 @@ class ModelPool:
     async def load(self, name: str, *, pin: bool = False) -> ModelStatus:
         """Load now (and keep, when pinned). Raises ModelNotFound, ModelLoadFailed."""
         entry = self._entry(self._catalog.resolve(name))
+        entry.pinned = entry.pinned or pin  # first: it must not be made to go in the moment it comes
         await self._ready_model(entry)
-        entry.pinned = entry.pinned or pin
         return self._status(entry)
 
     async def unload(self, name: str) -> None:
@@ -173,7 +175,7 @@ class ModelPool:
             state=entry.state,
             pinned=entry.pinned,
             requests=entry.requests,
-            memory_bytes=entry.spec.size_bytes * len(replicas),
+            memory_bytes=entry.memory_bytes,
             idle_seconds=0.0 if entry.requests else max(0.0, self._clock() - entry.last_used),
             replicas=tuple(replica.status() for replica in replicas),
             error=entry.error,
@@ -184,7 +186,10 @@ class ModelPool:
     def _entry(self, spec: ModelSpec) -> _Entry:
         if self._closed:
             raise ModelLoadFailed("The server is shutting down.")
-        return self._entries.setdefault(spec.id, _Entry(spec, last_used=self._clock()))
+        entry = self._entries.setdefault(spec.id, _Entry(spec, last_used=self._clock()))
+        if entry.model is None and entry.loading is None:
+            entry.spec = spec  # since the load that failed, its place may have changed
+        return entry
 
     async def _ready_model(self, entry: _Entry) -> LoadedModel:
         """The loaded model; loads it, or joins the load under way. A failed load is tried again."""
@@ -200,11 +205,15 @@ class ModelPool:
     async def _load(self, entry: _Entry) -> LoadedModel:
         started = self._clock()
         try:
-            await self._make_room(entry)
-            entry.model = await self._build(entry.spec)
+            configurations = configs(entry.spec, self._engine_info(entry.spec.engine), self._hardware)
+            await self._make_room(entry, entry.spec.size_bytes * len(configurations))
+            if self._closing:  # what goes must have gone: there may be no room for both
+                await asyncio.wait(self._closing)
+            entry.model = await self._build(entry.spec, configurations)
+            entry.memory_bytes = entry.spec.size_bytes * len(entry.model.replicas)
             entry.state = ModelState.READY
         except Exception as exc:  # shown by GET /api/models/loaded; the next request tries again
-            entry.state, entry.error = ModelState.FAILED, str(exc)
+            entry.state, entry.error, entry.memory_bytes = ModelState.FAILED, str(exc), 0
             logger.error(
                 "model load failed",
                 extra={"action": "model_load_failed", "model": entry.spec.id, "reason": str(exc)},
@@ -225,8 +234,7 @@ class ModelPool:
         )
         return entry.model
 
-    async def _build(self, spec: ModelSpec) -> LoadedModel:
-        configurations = configs(spec, self._engine_info(spec.engine), self._hardware)
+    async def _build(self, spec: ModelSpec, configurations: Sequence[EngineConfig]) -> LoadedModel:
         engines = await asyncio.to_thread(load_engines, spec, configurations, self._load_engine)
         replicas = [
             Replica(
@@ -238,13 +246,7 @@ class ModelPool:
             )
             for config, engine in engines
         ]
-        model = LoadedModel(spec, replicas, clock=self._clock)
-        try:
-            await _warm_up(model)
-        except BaseException:
-            await model.close()
-            raise
-        return model
+        return LoadedModel(spec, await _warmed_up(spec, replicas), clock=self._clock)
 
     def _on_batch(self, key: Hashable, waits: Sequence[tuple[Priority, float]], seconds: float) -> None:
         if self._listener is None:
@@ -255,21 +257,25 @@ class ModelPool:
 
     # Unloading
 
-    async def _make_room(self, newcomer: _Entry) -> None:
-        """Unload the least recently used idle models until ``newcomer`` fits the memory budget."""
-        while self._memory_budget and self._memory_used() + newcomer.spec.size_bytes > self._memory_budget:
-            idle = [entry for entry in self._entries.values() if self._may_go(entry) and entry is not newcomer]
-            if not idle:
-                if self._memory_used() == 0:
-                    raise ModelLoadFailed(
-                        f"The model {newcomer.spec.id} alone is larger than the memory budget.",
-                        remedy="Raise memory_budget_bytes or take a smaller model.",
-                    )
+    async def _make_room(self, newcomer: _Entry, needed: int) -> None:
+        """Set ``needed`` bytes aside, unloading the least recently used idle models if they do not fit the budget."""
+        while self._memory_budget and self._memory_used() + needed > self._memory_budget:
+            others = [entry for entry in self._entries.values() if entry.memory_bytes]
+            idle = [entry for entry in others if self._may_go(entry)]
+            kept = sum(entry.memory_bytes for entry in others if entry.pinned)
+            if kept + needed > self._memory_budget:
+                beside = " beside the models that always stay" if kept else " alone"
+                raise ModelLoadFailed(
+                    f"The model {newcomer.spec.id}{beside} is larger than the memory budget.",
+                    remedy="Raise memory_budget_bytes or take a smaller model.",
+                )
+            if self._memory_used() - sum(entry.memory_bytes for entry in idle) + needed > self._memory_budget:
                 raise Busy("All models in memory are in use.", retry_after=_retry_after(newcomer))
             await self._remove(min(idle, key=lambda entry: entry.last_used), reason="memory")
+        newcomer.memory_bytes = needed
 
     def _memory_used(self) -> int:
-        return sum(entry.spec.size_bytes * len(entry.model.replicas) for entry in self._entries.values() if entry.model)
+        return sum(entry.memory_bytes for entry in self._entries.values())
 
     @staticmethod
     def _may_go(entry: _Entry) -> bool:
@@ -304,17 +310,37 @@ class ModelPool:
         await asyncio.shield(task)
 
 
-async def _warm_up(model: LoadedModel) -> None:
-    """One second of near-silence through each replica: first calls are slow, and broken ones show."""
+async def _warmed_up(spec: ModelSpec, replicas: Sequence[Replica]) -> list[Replica]:
+    """The replicas that work: first calls are slow, and show what is broken or has no room. None is an error."""
+    failures = await asyncio.gather(*(asyncio.to_thread(_warm_up, replica) for replica in replicas))
+    for replica, failure in zip(replicas, failures, strict=True):
+        if failure is not None:
+            logger.warning(
+                "replica skipped",
+                extra={
+                    "action": "replica_skipped",
+                    "model": spec.id,
+                    "device": f"{replica.status().device}:{replica.status().device_index}",
+                    "reason": str(failure),
+                },
+            )
+            await asyncio.to_thread(replica.close)
+    working = [replica for replica, failure in zip(replicas, failures, strict=True) if failure is None]
+    if not working:
+        raise next(failure for failure in failures if failure is not None)
+    return working
+
+
+def _warm_up(replica: Replica) -> Exception | None:
+    """Decode one second of near-silence; what went wrong. Blocking."""
     audio = (np.random.default_rng(0).standard_normal(SAMPLE_RATE) * 1e-4).astype(np.float32)
-    options = DecodeOptions(temperature=(0.0,))
-
-    async def once() -> None:
-        async with aclosing(model.decode(audio, options)) as results:
-            async for _ in results:
-                pass
-
-    await asyncio.gather(*(once() for _ in model.replicas))
+    calls = replica.calls(Priority.NORMAL)
+    try:
+        for _ in replica.engine.transcribe(audio, DecodeOptions(temperature=(0.0,)), calls).segments:
+            pass
+    except Exception as exc:  # engines raise what they like; one bad GPU must not stop the others
+        return exc
+    return None
 
 
 def _retry_after(entry: _Entry) -> float:

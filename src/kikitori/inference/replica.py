@@ -26,6 +26,11 @@ BatchListener = Callable[[Hashable, Sequence[tuple[Priority, float]], float], No
 """Told of every batch: its key, each call's priority and the seconds it waited, the seconds it ran."""
 
 
+FAILURES_IN_A_ROW = 3
+"""So many calls that fail one after another, each on its own, are the fault of the device."""
+AVOIDED_SECONDS = 30.0
+
+
 class Call(Item):
     """A waiting call and the future its thread blocks on."""
 
@@ -60,6 +65,7 @@ class Replica:
         self._closed = False
         self._running = 0
         self._batches, self._calls, self._fill = 0, 0, 0.0
+        self._failures, self._failed_at = 0, 0.0
         self._thread: threading.Thread | None = None
 
     def calls(self, priority: Priority) -> ReplicaCalls:
@@ -84,6 +90,11 @@ class Replica:
         with self._condition:
             return self._scheduler.waiting()
 
+    @property
+    def failing(self) -> bool:
+        """Nothing works here at the moment. Failing is quick, so work would all come here if it could."""
+        return self._failures >= FAILURES_IN_A_ROW and self._clock() - self._failed_at < AVOIDED_SECONDS
+
     def close(self) -> None:
         """Refuse new calls, fail the waiting ones, end the thread, free the engine."""
         with self._condition:
@@ -105,14 +116,15 @@ class Replica:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="kikitori-replica", daemon=True)
                 self._thread.start()
-            self._scheduler.add(call)
-            self._condition.notify()
+            if not call.future.done():  # abandoned on its way here
+                self._scheduler.add(call)
+                self._condition.notify()
 
     def abandon(self, call: Call) -> None:
         """Free the caller at once. A call that runs already is finished and its result dropped."""
         with self._condition:
             self._scheduler.abandon(call)
-        _settle(call.future, error=DecodingCancelled())
+            _settle(call.future, error=DecodingCancelled())
 
     def now(self) -> float:
         return self._clock()
@@ -144,6 +156,7 @@ class Replica:
                 raise RuntimeError(f"The engine gave {len(results)} results for {len(batch)} calls.")
         except Exception as exc:  # whatever the engine raises belongs to the calls, not to this thread
             if len(batch) == 1:
+                self._failures, self._failed_at = self._failures + 1, self._clock()
                 _settle(batch[0].future, error=exc)
                 return
             self._after_failure(exc, len(batch))
@@ -151,6 +164,7 @@ class Replica:
             self._run(batch[:middle])
             self._run(batch[middle:])
             return
+        self._failures = 0
         for call, result in zip(batch, results, strict=True):
             _settle(call.future, result=result)
 

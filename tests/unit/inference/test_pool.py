@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kikitori.engines.base import EngineConfig, EngineInfo, Language
-from kikitori.errors import Busy, Conflict, ModelLoadFailed, ModelNotFound, NotFound
+from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language
+from kikitori.errors import Busy, Conflict, DecodingCancelled, ModelLoadFailed, ModelNotFound, NotFound
 from kikitori.inference.loaded import LoadedModel
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.placement import Hardware
@@ -16,7 +16,7 @@ from kikitori.inference.pool import ModelPool
 from kikitori.inference.status import ModelState
 from kikitori.options import DecodeOptions
 from kikitori.testing import FakeCatalog, FakeClock, FakeEngine, fake_info, until
-from kikitori.types import Priority, Segment
+from kikitori.types import SAMPLE_RATE, Audio, Priority, Segment
 
 THREE_SECONDS = np.zeros(3 * 16_000, dtype=np.float32)
 
@@ -285,3 +285,139 @@ async def test_a_live_decoding_does_not_wait_for_a_place_behind_files() -> None:
 
 def _on_gpu() -> EngineInfo:
     return replace(fake_info(), devices=frozenset({"cpu", "cuda"}))
+
+
+@asynccontextmanager
+async def on_gpus(engines: Engines, *indexes: int, **arguments: Any) -> AsyncIterator[ModelPool]:
+    async with ModelPool(
+        arguments.pop("catalog", FakeCatalog()),
+        load_engine=engines.load,
+        engine_info=lambda name: _on_gpu(),
+        hardware=Hardware(device="cuda", device_index=indexes),
+        **arguments,
+    ) as pool:
+        yield pool
+
+
+async def test_results_nobody_reads_keep_no_place_from_others() -> None:
+    async with open_pool(Engines(max_batch_size=1), hardware=Hardware(cpu_threads=1)) as pool, pool.use() as model:
+        unread = [model.decode(THREE_SECONDS, DecodeOptions()) for _ in model.replicas]
+        for results in unread:
+            await anext(results)
+        async with asyncio.timeout(30):
+            assert len(await texts(model)) == 3
+        for results in unread:
+            assert len([result async for result in results]) == 3
+        assert [replica.jobs for replica in model.replicas] == [0] * len(model.replicas)
+
+
+async def test_a_gpu_that_fails_its_warm_up_is_skipped() -> None:
+    engines = Engines()
+    load = engines.load
+
+    def second_is_full(name: str, config: EngineConfig) -> FakeEngine:
+        engine = load(name, config)
+        if config.device_index == 1:
+            engine.fails = lambda payload: RuntimeError("CUDA failed with error out of memory")
+        return engine
+
+    engines.load = second_is_full  # type: ignore[method-assign]
+    async with on_gpus(engines, 0, 1) as pool, pool.use() as model:
+        assert [replica.status().device_index for replica in model.replicas] == [0]
+        assert engines.loaded[1].closed
+        assert pool.loaded()[0].memory_bytes == 100
+
+
+async def test_a_gpu_on_which_everything_fails_does_not_draw_all_work() -> None:
+    engines = Engines()
+    async with on_gpus(engines, 0, 1) as pool, pool.use() as model:
+        engines.loaded[0].fails = lambda payload: RuntimeError("unspecified launch failure")
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="launch"):
+                await texts(model)
+        engines.loaded[1].gate.clear()
+        requests = [asyncio.create_task(texts(model)) for _ in range(4)]
+        await until(lambda: sum(replica.jobs for replica in model.replicas) == 4)
+        engines.loaded[1].gate.set()
+        assert [len(heard) for heard in await asyncio.gather(*requests)] == [3] * 4
+
+
+async def test_the_budget_counts_every_replica_before_it_is_loaded() -> None:
+    async with on_gpus(Engines(), 0, 1, 2, catalog=specs("a", "b"), memory_budget_bytes=450) as pool:
+        await pool.load("a")
+        await pool.load("b")
+        assert [(status.model, status.memory_bytes) for status in pool.loaded()] == [("b", 300)]
+
+
+async def test_the_budget_counts_loads_under_way() -> None:
+    engines = Engines()
+    async with open_pool(engines, specs("a", "b"), memory_budget_bytes=150) as pool:
+        results = await asyncio.gather(pool.load("a"), pool.load("b"), return_exceptions=True)
+        assert [type(result).__name__ for result in results] == ["ModelStatus", "Busy"]
+        assert len(engines.loaded) == 1
+        await pool.load("b")
+        assert [status.model for status in pool.loaded() if status.memory_bytes] == ["b"]
+
+
+async def test_a_model_that_never_fits_unloads_none_in_vain() -> None:
+    async with open_pool(Engines(), specs("a", "b"), memory_budget_bytes=250) as pool:
+        await pool.load("a", pin=True)
+        await pool.load("b")
+        pool._catalog = FakeCatalog([ModelSpec(id="c", engine="fake", size_bytes=200)])
+        with pytest.raises(ModelLoadFailed, match="beside the models that always stay"):
+            await pool.load("c")
+        assert {status.model for status in pool.loaded() if status.state is ModelState.READY} == {"a", "b"}
+
+
+async def test_a_load_waits_for_models_that_go() -> None:
+    engines = Engines()
+    async with open_pool(engines, idle_seconds=0) as pool:
+        await pool.load("")
+        closing = asyncio.create_task(pool.unload(""))
+        await until(lambda: not pool.loaded())
+        await pool.load("")
+        assert engines.loaded[0].closed
+        await closing
+
+
+class SlowSerial(FakeEngine):
+    """Decodes inside ``transcribe``, and does not end until it is told to."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(config, max_batch_size=1)
+        self.decoding = False
+        self.closed_while_decoding = False
+
+    def transcribe(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Decoding:
+        return Decoding(Language(code="en"), self._work(calls) if len(audio) > SAMPLE_RATE else iter(()))
+
+    def _work(self, calls: Calls) -> Iterator[Segment]:
+        self.decoding = True
+        try:
+            yield Segment(id=0, start=0.0, end=1.0, text=" word")
+            while True:
+                calls.check()
+        finally:
+            self.decoding = False
+
+    def close(self) -> None:
+        self.closed_while_decoding = self.decoding
+        super().close()
+
+
+async def test_an_engine_is_not_closed_under_a_decoding() -> None:
+    engines: list[SlowSerial] = []
+
+    def load(name: str, config: EngineConfig) -> SlowSerial:
+        engines.append(SlowSerial(config))
+        return engines[-1]
+
+    async with ModelPool(FakeCatalog(), load_engine=load, engine_info=lambda name: fake_info(1)) as pool:
+        async with pool.use() as model:
+            results = model.decode(THREE_SECONDS, DecodeOptions())
+            await anext(results)
+            await model.close()
+            with pytest.raises(DecodingCancelled):
+                await texts(model)
+            await results.aclose()
+    assert [(engine.closed, engine.closed_while_decoding) for engine in engines] == [(True, False)] * len(engines)

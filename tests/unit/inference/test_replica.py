@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kikitori.errors import DecodingCancelled
-from kikitori.inference.replica import Replica, ReplicaCalls
+from kikitori.inference.replica import Call, Replica, ReplicaCalls
 from kikitori.testing import FakeEngine
 from kikitori.types import Priority
 
@@ -146,3 +146,11 @@ def test_batches_are_reported(engine: FakeEngine) -> None:
     replica.calls(Priority.HIGH).submit("say", "hello")
     replica.close()
     assert seen == [("say", 1)]
+
+
+def test_a_call_cancelled_on_its_way_is_never_run(replica: Replica, engine: FakeEngine) -> None:
+    call = Call("key", "payload", Priority.NORMAL, replica.now())
+    replica.abandon(call)
+    replica.enqueue(call)
+    assert not replica.waiting()[Priority.NORMAL]
+    assert engine.batches == []
