@@ -99,7 +99,7 @@ class Transcriber:
             async with aclosing(_ahead(partial(_read, chunks, options, mode))) as iterator:
                 yield iterator
         finally:
-            await in_media_thread(partial(_close, chunks, blocks))
+            await in_media_thread(partial(_close, chunks, blocks), must_run=True)
 
 
 @dataclass(slots=True)

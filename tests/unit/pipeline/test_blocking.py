@@ -6,7 +6,7 @@ import threading
 import anyio
 import pytest
 
-from kikitori.pipeline.blocking import in_media_thread
+from kikitori.pipeline.blocking import MEDIA_THREADS, in_media_thread
 from kikitori.testing import until
 
 
@@ -58,3 +58,39 @@ async def test_cancelling_a_scope_waits_for_the_thread() -> None:
         threading.Timer(0, work.let_go.set).start()
         group.cancel_scope.cancel()
     assert work.ended.is_set()
+
+
+async def test_cancelling_again_still_waits_for_the_thread() -> None:
+    work = Work()
+    task = asyncio.create_task(in_media_thread(work))
+    await until(work.started.is_set)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not task.done()
+    work.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert work.ended.is_set()
+
+
+async def test_cancelled_work_that_waits_for_its_turn_is_dropped_unless_it_must_run() -> None:
+    busy = [Work() for _ in range(MEDIA_THREADS)]
+    before = [asyncio.create_task(in_media_thread(work)) for work in busy]
+    await until(lambda: all(work.started.is_set() for work in busy))
+    dropped, kept = Work(), Work()
+    kept.let_go.set()
+    unwanted = asyncio.create_task(in_media_thread(dropped))
+    closing = asyncio.create_task(in_media_thread(kept, must_run=True))
+    await asyncio.sleep(0)
+    unwanted.cancel()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unwanted
+    for work in busy:
+        work.let_go.set()
+    await asyncio.gather(*before)
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert (dropped.started.is_set(), kept.ended.is_set()) == (False, True)
