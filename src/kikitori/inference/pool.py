@@ -127,6 +127,10 @@ class ModelPool:
             entry.requests -= 1
             entry.last_used = self._clock()
 
+    def info(self, name: str = "") -> EngineInfo:
+        """What the engine of a model can do, without loading it. Raises ModelNotFound."""
+        return self._engine_info(self._catalog.resolve(name).engine)
+
     async def load(self, name: str, *, pin: bool = False) -> ModelStatus:
         """Load now (and keep, when pinned). Raises ModelNotFound, ModelLoadFailed."""
         entry = self._entry(self._catalog.resolve(name))

@@ -65,8 +65,9 @@ class Transcriber:
         Busy, Unavailable.
         """
         started = self._clock()
+        _check(self._pool.info(model), options)  # before a model is loaded for nothing
         async with self._pool.use(model) as loaded:
-            _check(loaded.info, options)
+            _check(loaded.info, options)  # a model may know less than its engine
             duration = await _promised_duration(media)
             mode = choose_mode(loaded.info, options, duration)
             transcription = _Transcription(loaded, options, mode, priority, duration)
@@ -130,7 +131,7 @@ class _Transcription:
                         segments.append(_placed(segment, chunk.start, len(segments)))
                         yield SegmentDone(segment=segments[-1])
                     yield self._progress(min(heard, chunk.start + decoded.seconds_done))
-            if started:
+            if started and self.seconds_done < heard:
                 yield self._progress(heard)
         if not started:  # nobody spoke
             yield self._started(decoders)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kikitori.engines.base import EngineInfo
+from kikitori.engines.base import EngineConfig, EngineInfo
 from kikitori.errors import InvalidMedia, Unsupported
 from kikitori.inference.placement import Hardware
 from kikitori.inference.pool import ModelPool
@@ -17,7 +17,7 @@ from kikitori.options import DecodeOptions
 from kikitori.pipeline.events import Finished, Progress, SegmentDone, Started, TranscriptionEvent
 from kikitori.pipeline.transcriber import Transcriber, choose_mode
 from kikitori.testing import FakeCatalog, FakeEngine, fake_info, until
-from kikitori.types import SAMPLE_RATE, Channels, DecodeMode
+from kikitori.types import SAMPLE_RATE, Channels, DecodeMode, Task
 
 SEQUENTIAL = DecodeOptions(mode=DecodeMode.SEQUENTIAL)
 
@@ -46,7 +46,10 @@ async def transcriber(engine: FakeEngine, **arguments: Any) -> AsyncIterator[Tra
     ) as pool:
         await pool.load("")
         engine.options.clear()
-        yield Transcriber(pool, **arguments)
+        try:
+            yield Transcriber(pool, **arguments)
+        finally:
+            engine.gate.set()  # a failed test must not leave the replica's thread held
 
 
 async def events(transcriber: Transcriber, media: io.BytesIO, options: DecodeOptions) -> list[TranscriptionEvent]:
@@ -194,6 +197,16 @@ async def test_garbage_is_refused_and_the_next_request_works() -> None:
         with pytest.raises(InvalidMedia):
             await ours.transcribe(io.BytesIO(b"just a text, nothing to hear " * 50), SEQUENTIAL)
         assert (await ours.transcribe(wav(1), SEQUENTIAL)).text == "second 0"
+
+
+async def test_what_an_engine_cannot_do_is_refused_before_it_is_loaded() -> None:
+    def load(name: str, config: EngineConfig) -> FakeEngine:
+        raise AssertionError("loaded for nothing")
+
+    info = replace(fake_info(), tasks=frozenset({Task.TRANSCRIBE}))
+    async with ModelPool(FakeCatalog(), load_engine=load, engine_info=lambda name: info) as pool:
+        with pytest.raises(Unsupported):
+            await Transcriber(pool).transcribe(wav(1), DecodeOptions(task=Task.TRANSLATE))
 
 
 async def test_an_engine_without_context_refuses_what_needs_it() -> None:
