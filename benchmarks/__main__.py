@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--model", default=str(MINI), help="folder of a CTranslate2 Whisper model")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--at-once", type=int, nargs="+", help="files at once (8; on a GPU 16 and 64)")
     parser.add_argument("--no-write", action="store_true", help="leave docs/benchmarks.md alone")
     asked = parser.parse_args()

@@ -33,7 +33,7 @@ class Table:
 
 def show(table: Table) -> None:
     """Print the table on the terminal."""
-    console = Console()
+    console = Console(width=140)
     rich = RichTable(title=table.title, title_justify="left")
     for number, column in enumerate(table.columns):
         rich.add_column(column, justify="left" if number == 0 else "right")

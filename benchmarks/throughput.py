@@ -27,7 +27,9 @@ from kikitori.options import DecodeOptions
 from kikitori.pipeline.transcriber import Transcriber
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode
 
-SECONDS = 80.0
+SECONDS = 60.0
+BEAMS = (5, 1)
+"""Upstream's default, and greedy."""
 MODES = (DecodeMode.WINDOWED, DecodeMode.SEQUENTIAL)
 
 
@@ -42,13 +44,13 @@ class OneModel:
 
 
 def measure(setup: Setup) -> list[Table]:
-    return [_measure(setup, count) for count in setup.at_once]
+    return [_measure(setup, count, beam) for count in setup.at_once for beam in BEAMS]
 
 
-def _measure(setup: Setup, count: int) -> Table:
+def _measure(setup: Setup, count: int, beam: int) -> Table:
     files = different_files(count, SECONDS)
     library = WhisperModel(setup.model, device=setup.device, cpu_threads=setup.threads)
-    options = {"language": "en", "condition_on_previous_text": False}
+    options = {"language": "en", "condition_on_previous_text": False, "beam_size": beam}
 
     def plain(audio: Audio) -> None:
         for _ in library.transcribe(audio, **options)[0]:
@@ -63,7 +65,7 @@ def _measure(setup: Setup, count: int) -> Table:
             list(pool.map(plain, files))
 
     with asyncio.Runner() as runner:
-        ours = Merged(setup, runner)
+        ours = Merged(setup, runner, beam)
         ways: dict[str, Callable[[], object]] = {
             "plain WhisperModel, one after the other": one_after_the_other,
             f"plain WhisperModel, {count} threads": threads,
@@ -85,14 +87,14 @@ def _measure(setup: Setup, count: int) -> Table:
         for name, values in seconds.items()
     ]
     return Table(
-        name=f"throughput-{setup.device}-{count}",
-        title=f"{count} files of {SECONDS:.0f} s at once ({setup.device})",
+        name=f"throughput-{setup.device}-{count}-beam-{beam}",
+        title=f"{count} files of {SECONDS:.0f} s at once, beam {beam} ({setup.device})",
         command="python -m benchmarks throughput" + ("" if setup.device == "cpu" else f" --device {setup.device}"),
         machine=machine.describe(setup.model_name, setup.device),
         columns=("way", "median seconds", "real time", "throughput to threads", "to one by one", "calls a batch"),
         rows=rows,
         notes=[
-            f"Median of {setup.rounds} rounds, the ways in turn; beam 5, language given, "
+            f"Median of {setup.rounds} rounds, the ways in turn; language given, "
             "condition_on_previous_text=false everywhere. Calls a batch: mean over generate calls."
         ],
     )
@@ -101,8 +103,8 @@ def _measure(setup: Setup, count: int) -> Table:
 class Merged:
     """Our pool, kept loaded between rounds."""
 
-    def __init__(self, setup: Setup, runner: asyncio.Runner) -> None:
-        self._runner = runner
+    def __init__(self, setup: Setup, runner: asyncio.Runner, beam: int) -> None:
+        self._runner, self._beam = runner, beam
         self._batches: dict[str, list[int]] = {}
         self._running = ""
         self._pool = ModelPool(
@@ -133,7 +135,7 @@ class Merged:
     def call_waited(self, priority: str, seconds: float) -> None: ...
 
     async def _all(self, files: Sequence[Audio], mode: DecodeMode) -> None:
-        options = DecodeOptions(language="en", mode=mode, condition_on_previous_text=False)
+        options = DecodeOptions(language="en", mode=mode, condition_on_previous_text=False, beam_size=self._beam)
         await asyncio.gather(*(self._transcriber.transcribe(_wav(audio), options) for audio in files))
 
 
