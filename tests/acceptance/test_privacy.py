@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-
 from tests.servers import running_server
 
 if TYPE_CHECKING:
