@@ -10,6 +10,8 @@ same place and the same number of tokens after it, so languages and tasks may mi
 from __future__ import annotations
 
 import copy
+import os
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +23,7 @@ import ctranslate2
 import faster_whisper
 import numpy as np
 import numpy.typing as npt
+from faster_whisper.feature_extractor import FeatureExtractor
 
 from kikitori.engines.base import Calls, Decoding, EngineConfig, Language
 from kikitori.engines.registry import engine_info
@@ -105,6 +108,18 @@ class SpecialTokens:
         return self.no_timestamps + 1 + TIMESTAMPS
 
 
+class BoundedFeatureExtractor(FeatureExtractor):  # type: ignore[misc]
+    """Upstream's, a few at a time: each takes about 40 MB for a moment, and gains nothing from waiting for its turn
+    on a core with that memory in hand."""
+
+    places = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+
+    def __call__(self, *arguments: Any, **options: Any) -> Array:
+        with self.places:
+            mel: Array = super().__call__(*arguments, **options)
+        return mel
+
+
 class WhisperEngine:
     """A Whisper model on one device."""
 
@@ -123,6 +138,7 @@ class WhisperEngine:
         except (RuntimeError, ValueError) as exc:
             raise ModelLoadFailed(f"The model {config.model} cannot be loaded: {exc}.") from exc
         self._model: Any = self._whisper.model
+        self._whisper.feature_extractor = BoundedFeatureExtractor(**self._whisper.feat_kwargs)
         token_id = self._whisper.hf_tokenizer.token_to_id
         self._special = SpecialTokens(token_id("<|startoftranscript|>"), token_id("<|notimestamps|>"))
         self._on_cpu = config.device == "cpu"

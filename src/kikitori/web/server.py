@@ -21,6 +21,7 @@ from kikitori.services import Services, open_services
 from kikitori.settings import Settings
 from kikitori.web import binding
 from kikitori.web.app import create_app, make_uploads
+from kikitori.web.memory import return_free_memory
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def serve(
     server cannot start: its port in use, a network without keys, a database out of reach.
     """
     configure_logging(settings.log_format, settings.log_level)
+    return_free_memory()
     _check_tls(settings)
     sockets = binding.open_sockets(settings.host, settings.port)
     process = _Process()
