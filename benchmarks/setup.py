@@ -6,7 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from kikitori.inference.placement import share_cores
+
 MINI = Path(__file__).parents[1] / "tests" / "data" / "whisper-mini" / "model"
+
+
+_CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +30,10 @@ class Setup:
 
     @property
     def threads(self) -> int:
-        """What the server uses on a CPU, too."""
-        return min(8, len(os.sched_getaffinity(0)))
+        """Threads of one call on a CPU, as the server chooses them."""
+        return share_cores(_CORES)[0]
+
+    @property
+    def workers(self) -> int:
+        """Calls at a time on a CPU, as the server chooses them."""
+        return share_cores(_CORES)[1]

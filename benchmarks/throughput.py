@@ -48,27 +48,33 @@ def measure(setup: Setup) -> list[Table]:
 
 
 def _measure(setup: Setup, count: int, beam: int) -> Table:
+    on_gpu = setup.device != "cpu"
     files = different_files(count, SECONDS)
-    library = WhisperModel(setup.model, device=setup.device, cpu_threads=setup.threads)
+    library = WhisperModel(setup.model, device=setup.device)
+    tuned = WhisperModel(
+        setup.model, device=setup.device, cpu_threads=setup.threads, num_workers=1 if on_gpu else setup.workers
+    )
     options = {"language": "en", "condition_on_previous_text": False, "beam_size": beam}
 
-    def plain(audio: Audio) -> None:
-        for _ in library.transcribe(audio, **options)[0]:
+    def plain(audio: Audio, model: WhisperModel = library) -> None:
+        for _ in model.transcribe(audio, **options)[0]:
             pass
 
     def one_after_the_other() -> None:
         for audio in files:
             plain(audio)
 
-    def threads() -> None:
+    def threads(model: WhisperModel) -> None:
         with ThreadPoolExecutor(count) as pool:
-            list(pool.map(plain, files))
+            list(pool.map(partial(plain, model=model), files))
 
+    tuning = f"num_workers={setup.workers}, cpu_threads={setup.threads}"
     with asyncio.Runner() as runner:
         ours = Merged(setup, runner, beam)
         ways: dict[str, Callable[[], object]] = {
             "plain WhisperModel, one after the other": one_after_the_other,
-            f"plain WhisperModel, {count} threads": threads,
+            f"plain WhisperModel, {count} threads": partial(threads, library),
+            **({} if on_gpu else {f"the same, {tuning}": partial(threads, tuned)}),
             **{f"Kikitori, {mode.value}": partial(ours.run, files, mode) for mode in MODES},
         }
         seconds = alternate(ways, rounds=setup.rounds)
@@ -111,7 +117,7 @@ class Merged:
             OneModel(setup.model),
             load_engine=load_engine,
             engine_info=engine_info,
-            hardware=Hardware(device=setup.device, cpu_threads=setup.threads),
+            hardware=Hardware(device=setup.device),
             listener=self,
         )
         runner.run(self._pool.__aenter__())

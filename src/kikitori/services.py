@@ -184,6 +184,7 @@ def make_pool(
         device_index=device.indexes,
         compute_type=settings.compute_type,
         cpu_threads=settings.cpu_threads,
+        cpu_workers=settings.cpu_workers,
         max_batch_size=settings.max_batch_size,
         engine_options=settings.engine_options,
     )

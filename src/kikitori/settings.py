@@ -84,7 +84,15 @@ class Settings(BaseSettings):
         description="CTranslate2 type: default, auto, int8, int8_float16, int8_bfloat16, int8_float32, int16, "
         "float16, bfloat16, float32.",
     )
-    cpu_threads: int = Field(0, ge=0, le=1_024, description="Threads of one model on the CPU; 0: all cores, at most 8.")
+    cpu_threads: int = Field(
+        0, ge=0, le=1_024, description="Threads of one decoding call on the CPU; 0: chosen by the number of cores."
+    )
+    cpu_workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Decoding calls of one model at a time on the CPU, sharing its weights; 0: cores / threads.",
+    )
     max_batch_size: int = Field(
         0, ge=0, le=256, description="Most windows decoded in one call; 0: 8 on the CPU, 32 on a GPU."
     )

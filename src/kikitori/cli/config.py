@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from kikitori.settings import Settings
 
 COMMON = ("data_dir",)
-MODEL_FLAGS = ("model", "device", "device_index", "compute_type", "cpu_threads", "max_batch_size", "offline")
+MODEL_FLAGS = (
+    *("model", "device", "device_index", "compute_type", "cpu_threads", "cpu_workers"),
+    *("max_batch_size", "offline"),
+)
 PATHS = ("data_dir", "tls_cert", "tls_key")
 NO_FLAG = frozenset({"callback_secret", "llm_api_key"})
 """Secrets: every user of the machine can read the arguments of a process."""

@@ -3,7 +3,7 @@
 An engine is plain blocking code. It is built on a worker thread, and ``transcribe`` runs on one
 too. An engine that can merge calls of several requests (``info.max_batch_size > 1``) sends each
 call through ``Calls.submit``; the replica that owns the engine groups waiting calls by key and
-hands each group to ``run`` on its one thread. An engine that cannot merge does its work inside
+hands each group to ``run`` on one of its threads. An engine that cannot merge does its work inside
 ``transcribe``, and the pool lets one ``transcribe`` in at a time.
 """
 
@@ -38,6 +38,8 @@ class EngineInfo:
     """Understands prompts and ``condition_on_previous_text``."""
     max_batch_size: int = 1
     """Most calls merged into one; 1: one request at a time."""
+    parallel_runs: bool = False
+    """``run`` may be called from several threads at once (``EngineConfig.workers``)."""
     devices: frozenset[str] = frozenset({"cpu"})
 
 
@@ -70,6 +72,8 @@ class EngineConfig:
     compute_type: str = "default"
     cpu_threads: int = 0
     """Threads of one call; 0: the engine's own choice."""
+    workers: int = 1
+    """Calls of ``run`` at a time. They share the weights."""
     max_batch_size: int = 8
     extra: dict[str, Any] = field(default_factory=dict)
 

@@ -53,6 +53,7 @@ ENGINES = {
                 word_timestamps=True,
                 conditions_on_text=True,
                 max_batch_size=8,
+                parallel_runs=True,
                 devices=frozenset({"cpu", "cuda"}),
             ),
             module="kikitori.engines.whisper",

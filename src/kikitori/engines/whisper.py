@@ -132,6 +132,7 @@ class WhisperEngine:
                 device_index=config.device_index,
                 compute_type=config.compute_type,
                 cpu_threads=config.cpu_threads,
+                num_workers=config.workers,
                 local_files_only=True,
                 **config.extra,
             )

@@ -20,8 +20,6 @@ from kikitori.types import Audio, Priority, Segment
 
 T = TypeVar("T")
 
-DECODINGS_PER_BATCH_SLOT = 2
-"""While one batch runs, the next one's callers prepare their windows."""
 LIVE_DECODINGS = 64
 """Live decodings have places of their own, so that no file makes them wait for a thread."""
 
@@ -36,11 +34,14 @@ class LoadedModel:
         self.replicas = tuple(replicas)
         self._clock = clock
         merges = self.info.max_batch_size > 1
-        each = self.info.max_batch_size * DECODINGS_PER_BATCH_SLOT if merges else 1
-        self._slots = Slots(each * len(self.replicas))
+        # While each worker runs a batch, the callers of the next one prepare their windows.
+        batches = sum(replica.workers + 1 for replica in self.replicas)
+        self.decodings_at_once = self.info.max_batch_size * batches if merges else len(self.replicas)
+        """How many windows of one file are worth offering at the same time."""
+        self._slots = Slots(self.decodings_at_once)
         # An engine that cannot merge calls decodes one thing at a time, live or not.
         self._live_slots = Slots(LIVE_DECODINGS) if merges else self._slots
-        threads = each * len(self.replicas) + (LIVE_DECODINGS if merges else 0)
+        threads = self.decodings_at_once + (LIVE_DECODINGS if merges else 0)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kikitori-decode")
         self._running: set[ReplicaCalls] = set()
         self._closed = False
@@ -48,11 +49,6 @@ class LoadedModel:
     @property
     def info(self) -> EngineInfo:
         return self.replicas[0].engine.info
-
-    @property
-    def decodings_at_once(self) -> int:
-        """How many windows of one file are worth offering at the same time."""
-        return self.info.max_batch_size * len(self.replicas) * (2 if self.info.max_batch_size > 1 else 1)
 
     def decode(
         self, audio: Audio, options: DecodeOptions, *, priority: Priority = Priority.NORMAL, patience: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,9 @@ class Hardware:
     device_index: tuple[int, ...] = (0,)
     compute_type: str = "default"
     cpu_threads: int = 0
-    """0: all cores, at most 8."""
+    """Threads of one call; 0: what ``share_cores`` says."""
+    cpu_workers: int = 0
+    """Calls of one model at a time; 0: as many as the cores allow."""
     max_batch_size: int = 0
     """0: 8 on the CPU, 32 on a GPU."""
     engine_options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -48,6 +51,9 @@ def configs(spec: ModelSpec, info: EngineInfo, hardware: Hardware) -> list[Engin
         indexes: Sequence[int] = hardware.device_index
     else:
         indexes = range(1 if info.max_batch_size > 1 else min(cores, SERIAL_REPLICAS))
+    threads, workers = share_cores(cores, hardware.cpu_threads, hardware.cpu_workers)
+    if device != "cpu" or not info.parallel_runs:
+        threads, workers = hardware.cpu_threads or min(cores, MOST_CPU_THREADS), 1
     batch_size = hardware.max_batch_size or (CPU_BATCH_SIZE if device == "cpu" else GPU_BATCH_SIZE)
     return [
         EngineConfig(
@@ -55,12 +61,24 @@ def configs(spec: ModelSpec, info: EngineInfo, hardware: Hardware) -> list[Engin
             device=device,
             device_index=0 if device == "cpu" else index,
             compute_type=hardware.compute_type,
-            cpu_threads=hardware.cpu_threads or min(cores, MOST_CPU_THREADS),
+            cpu_threads=threads,
+            workers=workers,
             max_batch_size=batch_size if info.max_batch_size > 1 else 1,
             extra=hardware.engine_options.get(spec.engine, {}),
         )
         for index in indexes
     ]
+
+
+def share_cores(cores: int, threads: int = 0, workers: int = 0) -> tuple[int, int]:
+    """Threads of one call, and calls at a time, for an engine that runs several on one CPU.
+
+    Whisper's decoder is a long row of small matrices: a second thread gains little there and often
+    loses, while the encoder alone is nearly twice as fast with two. So both grow with the cores:
+    2 cores give two calls of one thread, 16 cores four calls of four.
+    """
+    threads = threads or (max(1, cores // workers) if workers else math.isqrt(cores))
+    return threads, workers or max(1, cores // threads)
 
 
 def load_engines(

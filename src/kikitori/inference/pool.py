@@ -246,6 +246,7 @@ class ModelPool:
                 device=config.device,
                 device_index=config.device_index,
                 compute_type=config.compute_type,
+                workers=config.workers,
                 on_batch=self._on_batch,
             )
             for config, engine in engines

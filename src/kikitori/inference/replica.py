@@ -1,7 +1,8 @@
-"""One loaded model and its thread: schedule → run → deliver.
+"""One loaded model and its workers: schedule → run → deliver.
 
-The thread takes a batch as soon as it is idle; while it runs one, calls gather. So batches form
-by themselves under load, and nobody waits for company when there is none.
+A worker is a thread that takes a batch as soon as it is idle; while it runs one, calls gather. So
+batches form by themselves under load, and nobody waits for company when there is none. A GPU has
+one worker; on a CPU several with few threads each get more done than one with many.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Call(Item):
 
 
 class Replica:
-    """Owns one engine and the only thread that calls ``engine.run``."""
+    """Owns one engine and the only threads that call ``engine.run``."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Replica:
         device: str = "cpu",
         device_index: int = 0,
         compute_type: str = "default",
+        workers: int = 1,
         on_batch: BatchListener = lambda key, waits, seconds: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,14 +61,16 @@ class Replica:
         """Decodings that use this replica now; kept by the pool, on the event loop."""
         self._device, self._device_index, self._compute_type = device, device_index, compute_type
         self._on_batch, self._clock = on_batch, clock
-        self._scheduler: Scheduler[Call] = Scheduler(self._batch_limit)
+        self.workers = workers
+        """Batches that run at a time."""
+        self._scheduler: Scheduler[Call] = Scheduler(self._batch_limit, takers=workers)
         self._limit = max(1, engine.info.max_batch_size)
         self._condition = threading.Condition()
         self._closed = False
         self._running = 0
         self._batches, self._calls, self._fill = 0, 0, 0.0
         self._failures, self._failed_at = 0, 0.0
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def calls(self, priority: Priority) -> ReplicaCalls:
         """A new request's way to the model."""
@@ -96,15 +100,15 @@ class Replica:
         return self._failures >= FAILURES_IN_A_ROW and self._clock() - self._failed_at < AVOIDED_SECONDS
 
     def close(self) -> None:
-        """Refuse new calls, fail the waiting ones, end the thread, free the engine."""
+        """Refuse new calls, fail the waiting ones, end the workers, free the engine."""
         with self._condition:
             self._closed = True
             while batch := self._scheduler.next_batch():
                 for call in batch:
                     _settle(call.future, error=DecodingCancelled())
             self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self.engine.close()
 
     # Called from decoding threads
@@ -113,9 +117,8 @@ class Replica:
         with self._condition:
             if self._closed:
                 raise DecodingCancelled
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="kikitori-replica", daemon=True)
-                self._thread.start()
+            if not self._threads:
+                self._start_workers()
             if not call.future.done():  # abandoned on its way here
                 self._scheduler.add(call)
                 self._condition.notify()
@@ -129,7 +132,13 @@ class Replica:
     def now(self) -> float:
         return self._clock()
 
-    # The thread
+    # The workers
+
+    def _start_workers(self) -> None:
+        for _ in range(self.workers):
+            thread = threading.Thread(target=self._loop, name="kikitori-replica", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _loop(self) -> None:
         while batch := self._next_batch():
@@ -140,10 +149,9 @@ class Replica:
     def _next_batch(self) -> list[Call]:
         """Block until there is work; an empty batch means the replica is closed."""
         with self._condition:
-            self._running = 0
             while not self._closed:
                 if batch := self._scheduler.next_batch():
-                    self._running = len(batch)
+                    self._running += len(batch)
                     return batch
                 self._condition.wait()
             return []
@@ -156,7 +164,8 @@ class Replica:
                 raise RuntimeError(f"The engine gave {len(results)} results for {len(batch)} calls.")
         except Exception as exc:  # whatever the engine raises belongs to the calls, not to this thread
             if len(batch) == 1:
-                self._failures, self._failed_at = self._failures + 1, self._clock()
+                with self._condition:
+                    self._failures, self._failed_at = self._failures + 1, self._clock()
                 _settle(batch[0].future, error=exc)
                 return
             self._after_failure(exc, len(batch))
@@ -183,6 +192,7 @@ class Replica:
     def _account(self, batch: Sequence[Call], started: float) -> None:
         ended = self._clock()
         with self._condition:
+            self._running -= len(batch)
             self._batches += 1
             self._calls += len(batch)
             self._fill += len(batch) / max(1, self._batch_limit(batch[0].key))

@@ -57,6 +57,19 @@ def test_calls_gather_while_a_batch_runs(replica: Replica, engine: FakeEngine, t
     assert [len(payloads) for _, payloads in engine.batches] == [1, 5]
 
 
+def test_workers_run_batches_side_by_side(engine: FakeEngine, threads: ThreadPoolExecutor) -> None:
+    replica = Replica(engine, workers=2)
+    engine.gate.clear()
+    waiting = [threads.submit(replica.calls(Priority.NORMAL).submit, key, key) for key in ("a", "b", "c")]
+    ticks = threading.Event()
+    while (replica.status().running, replica.status().waiting) != (2, 1):
+        ticks.wait(0.001)
+    engine.gate.set()
+    assert [call.result() for call in waiting] == ["a", "b", "c"]
+    replica.close()
+    assert replica.status().running == 0
+
+
 def test_a_raising_call_fails_alone(replica: Replica, engine: FakeEngine, threads: ThreadPoolExecutor) -> None:
     engine.fails = lambda payload: ValueError("bad") if payload == 3 else None
     hold(engine, replica, threads)

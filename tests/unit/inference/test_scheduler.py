@@ -32,6 +32,15 @@ def test_a_batch_is_never_larger_than_its_limit() -> None:
     assert [len(queue.next_batch()) for _ in range(4)] == [2, 2, 1, 0]
 
 
+def test_each_of_several_takers_leaves_the_others_their_part() -> None:
+    queue: Scheduler[Item] = Scheduler(lambda key: 8, takers=2)
+    calls = [item() for _ in range(7)]
+    for call in calls:
+        queue.add(call)
+    queue.abandon(calls[0])
+    assert [len(queue.next_batch()) for _ in range(4)] == [3, 2, 1, 0]
+
+
 def test_the_most_urgent_call_decides_the_key() -> None:
     queue, urgent = scheduler(), item("b", priority=Priority.HIGH, arrived=5.0)
     queue.add(item("a", arrived=0.0))
