@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -126,26 +126,33 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncGenerator[Services, None]:
+async def open_services(
+    settings: Settings, admit: Callable[[bool], None] = lambda has_keys: None
+) -> AsyncGenerator[Services, None]:
     """Everything a server needs. What is entered last is closed first.
 
-    Models are fetched and loaded while the server already answers; ``Services.problem`` says how
-    far that is. Raises KikitoriError when the device or the database cannot be used.
+    ``admit`` is told whether there are API keys as soon as that is known, and may raise to stop the
+    start. Models are fetched and loaded while the server already answers; ``Services.problem`` says
+    how far that is. Raises KikitoriError when the device or the database cannot be used.
     """
     metrics = Metrics()
-    device = await asyncio.to_thread(find_device, settings)
-    logger.info("device chosen", extra={"action": "device_chosen", "device": device.device, "reason": device.reason})
-    catalog = make_catalog(settings)
     async with AsyncExitStack() as stack:
         # Closed last: requests ask for keys until their very end.
         database = await stack.enter_async_context(Database(settings.database))
         await database.upgrade()
+        keys = KeyStore(database)
+        admit(await keys.any())
+        device = await asyncio.to_thread(find_device, settings)
+        logger.info(
+            "device chosen", extra={"action": "device_chosen", "device": device.device, "reason": device.reason}
+        )
+        catalog = make_catalog(settings)
         # Closed when no request runs any more: threads are joined, models unloaded.
         pool = await stack.enter_async_context(make_pool(settings, catalog, device, metrics=metrics))
         services = Services(
             settings=settings,
             metrics=metrics,
-            keys=KeyStore(database),
+            keys=keys,
             catalog=catalog,
             pool=pool,
             transcriber=make_transcriber(settings, pool, metrics=metrics),

@@ -65,6 +65,25 @@ async def test_a_database_out_of_reach_stops_the_start(settings: Settings, tmp_p
             raise AssertionError("opened")
 
 
+@pytest.mark.parametrize("with_key", [False, True])
+async def test_whether_there_are_keys_is_told_before_devices_and_models(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, with_key: bool
+) -> None:
+    async with open_services(settings) as built:
+        assert isinstance(built.keys, KeyStore)
+        if with_key:
+            await built.keys.create("a", "me")
+    monkeypatch.setattr(services, "find_device", lambda settings: pytest.fail("a device was looked for"))
+    monkeypatch.setattr(services, "make_pool", lambda *arguments, **values: pytest.fail("a pool was made"))
+
+    def refuse(has_keys: bool) -> None:
+        raise RuntimeError(f"keys: {has_keys}")
+
+    with pytest.raises(RuntimeError, match=f"keys: {with_key}"):
+        async with open_services(settings, refuse):
+            raise AssertionError("opened")
+
+
 async def test_looking_for_speech_stops_with_its_caller(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     entered = threading.Event()
 

@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -33,7 +34,7 @@ UNWIND_SECONDS = 5.0
 """What cancelled requests may take to let go of their files and decodings."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
+OpenServices = Callable[[Settings, Callable[[bool], None]], AbstractAsyncContextManager[Services]]
 
 
 def serve(
@@ -122,9 +123,7 @@ class _Process:
         self._loop, self._starting = asyncio.get_running_loop(), asyncio.current_task()
         url = binding.shown_url(sockets, tls=settings.tls_cert is not None)
         try:
-            async with opener(settings) as services:
-                has_keys = await services.keys.any()
-                binding.require_private(settings.host, has_keys=has_keys, insecure=settings.insecure)
+            async with opener(settings, partial(_admit, settings)) as services:
                 await asyncio.to_thread(make_uploads(settings).remove_leftovers)
                 self._server = Server(services, on_ready=lambda: _ready(url, on_ready))
                 if not self._stopped:
@@ -158,6 +157,10 @@ class _Process:
 def _ready(url: str, on_ready: Callable[[str], None]) -> None:
     logger.info("listening", extra={"action": "listening", "url": url})
     on_ready(url)
+
+
+def _admit(settings: Settings, has_keys: bool) -> None:
+    binding.require_private(settings.host, has_keys=has_keys, insecure=settings.insecure)
 
 
 def _check_tls(settings: Settings) -> None:

@@ -288,7 +288,7 @@ def test_a_signal_ends_it_well(make_services: MakeServices, number: signal.Signa
     services, seen = make_services(port=0), []
 
     @asynccontextmanager
-    async def opener(settings: Settings) -> AsyncGenerator[Services, None]:
+    async def opener(settings: Settings, admit: Callable[[bool], None]) -> AsyncGenerator[Services, None]:
         yield services
         seen.append("closed")
 
@@ -311,7 +311,7 @@ def test_a_signal_during_the_start_ends_it_too(make_services: MakeServices) -> N
     services, seen = make_services(port=0), []
 
     @asynccontextmanager
-    async def opener(settings: Settings) -> AsyncGenerator[Services, None]:
+    async def opener(settings: Settings, admit: Callable[[bool], None]) -> AsyncGenerator[Services, None]:
         os.kill(os.getpid(), signal.SIGTERM)
         try:
             await asyncio.Event().wait()
@@ -323,7 +323,7 @@ def test_a_signal_during_the_start_ends_it_too(make_services: MakeServices) -> N
     assert seen == ["cancelled"]
 
 
-def never_opened(settings: Settings) -> object:
+def never_opened(settings: Settings, admit: Callable[[bool], None]) -> object:
     raise AssertionError("services are opened although the server cannot start")
 
 
@@ -339,11 +339,13 @@ def test_a_port_in_use_is_found_before_anything_is_built(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("own_logging")
-def test_a_network_without_keys_is_refused(make_services: MakeServices) -> None:
+def test_a_network_without_keys_is_refused_before_anything_is_built(make_services: MakeServices) -> None:
     services = make_services(host="0.0.0.0", port=0)
 
     @asynccontextmanager
-    async def opener(settings: Settings) -> AsyncGenerator[Services, None]:
+    async def opener(settings: Settings, admit: Callable[[bool], None]) -> AsyncGenerator[Services, None]:
+        admit(False)
+        raise AssertionError("built although nobody may reach it")
         yield services
 
     with pytest.raises(InvalidInput, match="kikitori keys create"):
