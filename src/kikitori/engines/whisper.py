@@ -10,8 +10,6 @@ same place and the same number of tokens after it, so languages and tasks may mi
 from __future__ import annotations
 
 import copy
-import os
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,11 +21,11 @@ import ctranslate2
 import faster_whisper
 import numpy as np
 import numpy.typing as npt
-from faster_whisper.feature_extractor import FeatureExtractor
 
 from kikitori.engines.base import Calls, Decoding, EngineConfig, Language
 from kikitori.engines.registry import engine_info
 from kikitori.engines.whisper_arguments import detection_threshold, upstream_arguments
+from kikitori.engines.whisper_features import BoundedFeatureExtractor
 from kikitori.errors import InvalidOption, ModelLoadFailed, Unsupported
 from kikitori.options import DecodeOptions
 from kikitori.types import Audio, Segment, Word
@@ -106,18 +104,6 @@ class SpecialTokens:
     @property
     def vocabulary_size(self) -> int:
         return self.no_timestamps + 1 + TIMESTAMPS
-
-
-class BoundedFeatureExtractor(FeatureExtractor):  # type: ignore[misc]
-    """Upstream's, a few at a time: each takes about 40 MB for a moment, and gains nothing from waiting for its turn
-    on a core with that memory in hand."""
-
-    places = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
-
-    def __call__(self, *arguments: Any, **options: Any) -> Array:
-        with self.places:
-            mel: Array = super().__call__(*arguments, **options)
-        return mel
 
 
 class WhisperEngine:

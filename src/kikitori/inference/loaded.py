@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from enum import StrEnum
 from typing import TypeVar
 
 from kikitori.engines.base import Engine, EngineInfo, Language
@@ -16,12 +17,22 @@ from kikitori.inference.replica import Replica, ReplicaCalls
 from kikitori.inference.scheduler import PATIENCE
 from kikitori.inference.slots import Slots
 from kikitori.options import DecodeOptions
-from kikitori.types import Audio, Priority, Segment
+from kikitori.types import SAMPLE_RATE, Audio, Priority, Segment
 
 T = TypeVar("T")
 
 LIVE_DECODINGS = 64
-"""Live decodings have places of their own, so that no file makes them wait for a thread."""
+WINDOW_SECONDS = 30.5
+"""What is longer is decoded in several windows, one after the other."""
+
+
+class Lane(StrEnum):
+    """Decodings that wait for places among themselves: nobody waits for something slower to end."""
+
+    LIVE = "live"  # somebody speaks
+    URGENT = "urgent"  # of high priority
+    WINDOWS = "windows"  # one window each
+    STRETCHES = "stretches"  # chunks of a file in sequential mode, which hold their place for minutes
 
 
 class LoadedModel:
@@ -38,10 +49,12 @@ class LoadedModel:
         batches = sum(replica.workers + 1 for replica in self.replicas)
         self.decodings_at_once = self.info.max_batch_size * batches if merges else len(self.replicas)
         """How many windows of one file are worth offering at the same time."""
-        self._slots = Slots(self.decodings_at_once)
-        # An engine that cannot merge calls decodes one thing at a time, live or not.
-        self._live_slots = Slots(LIVE_DECODINGS) if merges else self._slots
-        threads = self.decodings_at_once + (LIVE_DECODINGS if merges else 0)
+        places = dict.fromkeys(Lane, self.decodings_at_once) | {Lane.LIVE: LIVE_DECODINGS}
+        if merges:
+            self._slots = {lane: Slots(count) for lane, count in places.items()}
+        else:  # such an engine decodes one thing at a time, whatever it is
+            self._slots = dict.fromkeys(Lane, Slots(self.decodings_at_once))
+        threads = sum(places.values()) if merges else self.decodings_at_once
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kikitori-decode")
         self._running: set[ReplicaCalls] = set()
         self._closed = False
@@ -67,7 +80,7 @@ class LoadedModel:
                 calls.check()
                 yield segment
 
-        return self._run(work, priority, patience)
+        return self._run(work, priority, patience, seconds=len(audio) / SAMPLE_RATE)
 
     async def detect_language(
         self, audio: Audio, options: DecodeOptions, *, priority: Priority = Priority.NORMAL
@@ -77,7 +90,7 @@ class LoadedModel:
         def work(engine: Engine, calls: ReplicaCalls) -> Iterator[Language]:
             yield engine.detect_language(audio, options, calls)
 
-        async with aclosing(self._run(work, priority, 0.0)) as results:
+        async with aclosing(self._run(work, priority)) as results:
             return await anext(results)
 
     async def close(self) -> None:
@@ -90,10 +103,15 @@ class LoadedModel:
             await asyncio.to_thread(replica.close)
 
     async def _run(
-        self, work: Callable[[Engine, ReplicaCalls], Iterator[T]], priority: Priority, patience: float
+        self,
+        work: Callable[[Engine, ReplicaCalls], Iterator[T]],
+        priority: Priority,
+        patience: float = 0.0,
+        *,
+        seconds: float = 0.0,
     ) -> AsyncGenerator[T, None]:
         """Run ``work`` on the least busy replica, in a thread, passing on what it yields."""
-        slots = self._live_slots if priority.is_live else self._slots
+        slots = self._slots[_lane(priority, seconds)]
         await slots.acquire(self._clock() + PATIENCE[priority] + patience)
         replica = min(self.replicas, key=lambda replica: (replica.failing, replica.jobs))
         place = _Place(slots, replica)
@@ -136,6 +154,14 @@ class LoadedModel:
             calls.cancel()
             await _ended(thread)
             self._running.discard(calls)
+
+
+def _lane(priority: Priority, seconds: float) -> Lane:
+    if priority.is_live:
+        return Lane.LIVE
+    if priority is Priority.HIGH:
+        return Lane.URGENT
+    return Lane.WINDOWS if seconds <= WINDOW_SECONDS else Lane.STRETCHES
 
 
 class _Place:

@@ -51,8 +51,13 @@ def specs(*names: str, size_bytes: int = 100) -> FakeCatalog:
     return FakeCatalog([ModelSpec(id=name, engine="fake", size_bytes=size_bytes) for name in names])
 
 
+def silence(seconds: float) -> Audio:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
 async def texts(model: LoadedModel, **arguments: Any) -> list[str]:
-    async with aclosing(model.decode(THREE_SECONDS, DecodeOptions(), **arguments)) as results:
+    audio = arguments.pop("audio", THREE_SECONDS)
+    async with aclosing(model.decode(audio, DecodeOptions(), **arguments)) as results:
         return [result.text for result in [r async for r in results] if isinstance(result, Segment)]
 
 
@@ -281,6 +286,21 @@ async def test_a_live_decoding_does_not_wait_for_a_place_behind_files() -> None:
         engine.gate.set()
         assert len(await live) == 3
         await asyncio.gather(*files)
+
+
+@pytest.mark.parametrize(("seconds", "priority"), [(1.0, Priority.NORMAL), (40.0, Priority.HIGH), (1.0, Priority.HIGH)])
+async def test_long_stretches_keep_no_place_from_windows_and_urgent_files(seconds: float, priority: Priority) -> None:
+    engines = Engines(max_batch_size=2)
+    async with open_pool(engines) as pool, pool.use() as model:
+        (engine,) = engines.loaded
+        engine.gate.clear()
+        long = [asyncio.create_task(texts(model, audio=silence(40.0))) for _ in range(50)]
+        (replica,) = model.replicas
+        await until(lambda: replica.status().running + replica.status().waiting == model.decodings_at_once)
+        other = asyncio.create_task(texts(model, audio=silence(seconds), priority=priority))
+        await until(lambda: replica.status().running + replica.status().waiting == model.decodings_at_once + 1)
+        engine.gate.set()
+        await asyncio.gather(other, *long)
 
 
 def _on_gpu() -> EngineInfo:
