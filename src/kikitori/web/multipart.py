@@ -1,6 +1,6 @@
-"""A multipart form as it comes in: fields in memory, the one file as pieces to be written.
+"""A multipart form as it comes in: fields in memory, files as pieces to be written.
 
-No I/O: ``feed`` takes bytes of the body and returns those of the file. Both official SDKs, curl
+No I/O: ``feed`` takes bytes of the body and returns those of the files. Both official SDKs, curl
 and browsers are understood: the file first or last, with or without a name, lists as ``name``
 or ``name[]``, objects as ``name[key]``.
 """
@@ -11,7 +11,8 @@ import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -25,8 +26,10 @@ MAX_PARTS = 1_000
 MAX_FIELD_BYTES = 256 * 1024
 """Of all fields together; a list of clip times can be long."""
 MAX_NAME_BYTES = 200
+MAX_FILE_NAME = 200
 FILE_FIELD = "file"
 _NAME = re.compile(r"(?P<base>[^\[\]]+)(?:\[(?P<key>[^\[\]]*)\])?")
+_EXTENDED_FILE_NAME = re.compile(rb"filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,22 @@ class Fields:
         return {given[len(prefix) : -1]: self.one(given) for given in keys}
 
 
+class Piece(NamedTuple):
+    """Bytes of a file; ``file`` is its place in ``FormReader.files``."""
+
+    file: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class FileHead:
+    """A file of the form, as far as it has come."""
+
+    name: str
+    """What the client calls it, without folders; may be empty."""
+    size_bytes: int = 0
+
+
 @dataclass(slots=True)
 class _Part:
     name: str = ""
@@ -67,18 +86,18 @@ class _Part:
 class FormReader:
     """Fed with a body, piece by piece, until it ends. Raises InvalidInput or TooLarge as soon as it must."""
 
-    def __init__(self, content_type: str, *, max_file_bytes: int) -> None:
-        self.file_bytes = 0
-        self.file_seen = False
+    def __init__(self, content_type: str, *, max_file_bytes: int, max_files: int = 1, needs_file: bool = True) -> None:
+        """``max_file_bytes`` is for all files together."""
+        self.files: list[FileHead] = []
         self.ended = False
-        self._max_file_bytes = max_file_bytes
+        self._max_file_bytes, self._max_files, self._needs_file = max_file_bytes, max_files, needs_file
         self._fields: list[tuple[str, str]] = []
         self._field_bytes = 0
         self._parts = 0
         self._part = _Part()
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         self._headers: dict[bytes, bytes] = {}
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._part_begins,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -92,8 +111,12 @@ class FormReader:
         with _malformed_is_invalid():
             self._parser = MultipartParser(_boundary(content_type), callbacks)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of the file in ``data``."""
+    @property
+    def file_bytes(self) -> int:
+        return sum(each.size_bytes for each in self.files)
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """The pieces of files in ``data``."""
         with _malformed_is_invalid():
             self._parser.write(data)
         pieces, self._pieces = self._pieces, []
@@ -105,7 +128,7 @@ class FormReader:
             raise InvalidInput(
                 "The form breaks off before its end.", remedy="Send the whole multipart body, with its last boundary."
             )
-        if not self.file_seen:
+        if self._needs_file and not self.files:
             raise InvalidInput("The form has no file.", remedy="Send it as the form field `file`.", param=FILE_FIELD)
         return Fields(tuple(self._fields))
 
@@ -122,21 +145,30 @@ class FormReader:
         self._header = (bytearray(), bytearray())
 
     def _headers_end(self) -> None:
-        kind, options = parse_options_header(self._headers.get(b"content-disposition"))
+        disposition = self._headers.get(b"content-disposition", b"")
+        kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options or len(options[b"name"]) > MAX_NAME_BYTES:
             raise InvalidInput("A part of the form has no usable name.", remedy='Name it: `form-data; name="file"`.')
         name = _plain_name(_text(options[b"name"], "a field's name"))
         self._part = _Part(name=name, is_file=name == FILE_FIELD, has_filename=b"filename" in options)
-        if self._part.is_file and self.file_seen:
-            raise InvalidInput("The form has two files.", remedy="Send one file a request.", param=FILE_FIELD)
-        self.file_seen = self.file_seen or self._part.is_file
+        if self._part.is_file:
+            self._file_begins(_file_name(disposition, options.get(b"filename", b"")))
+
+    def _file_begins(self, name: str) -> None:
+        if len(self.files) >= self._max_files:
+            if self._max_files == 1:
+                raise InvalidInput("The form has two files.", remedy="Send one file a request.", param=FILE_FIELD)
+            raise TooLarge(
+                f"The form has more than {self._max_files} files.", remedy="Send some of them later.", param=FILE_FIELD
+            )
+        self.files.append(FileHead(name))
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part.is_file:
-            self.file_bytes += end - start
+            self.files[-1].size_bytes += end - start
             if self.file_bytes > self._max_file_bytes:
                 raise upload_too_large(self._max_file_bytes)
-            self._pieces.append(data[start:end])
+            self._pieces.append(Piece(len(self.files) - 1, data[start:end]))
             return
         if self._part.has_filename:
             raise InvalidInput(
@@ -200,6 +232,19 @@ def _plain_name(name: str) -> str:
     """``list[]`` is ``list``; ``object[key]`` stays."""
     found = _NAME.fullmatch(name)
     return found["base"] if found and not found["key"] else name
+
+
+def _file_name(disposition: bytes, plain: bytes) -> str:
+    extended = _EXTENDED_FILE_NAME.search(disposition)
+    name = unquote(extended[1].decode("ascii", "replace")) if extended else plain.decode(errors="replace")
+    return plain_file_name(name)
+
+
+def plain_file_name(name: str) -> str:
+    """What a client calls a file, as text to show: no folders, nothing unprintable, not too long. Never a path."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(char for char in last if char.isprintable()).strip()
+    return "" if shown in (".", "..") else shown[-MAX_FILE_NAME:]
 
 
 def shown_names(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from kikitori.errors import InvalidMedia, Unavailable
 from kikitori.web.disconnect import ClientGone
-from kikitori.web.multipart import MAX_FIELD_BYTES, Fields, FormReader, upload_too_large
+from kikitori.web.multipart import MAX_FIELD_BYTES, Fields, FormReader, Piece, upload_too_large
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,26 @@ class Upload:
     fields: Fields
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedFile:
+    """One of several files on disk."""
+
+    path: Path
+    name: str
+    """What the client calls it."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedForm:
+    """A form that has arrived: its fields, and any number of files on disk."""
+
+    fields: Fields
+    files: tuple[UploadedFile, ...]
+
+
 class Uploads:
-    """Receives forms with one file. Names from clients never become paths."""
+    """Receives forms with files. Names from clients never become paths."""
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self.folder = folder
@@ -49,23 +67,49 @@ class Uploads:
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncGenerator[Upload, None]:
-        """The form of ``request``; its file is removed at the end, whatever happens.
+        """The form of ``request`` with its one file, which is removed at the end, whatever happens.
 
         Raises InvalidInput, InvalidMedia, TooLarge (as soon as the bound is passed, whatever length
         was announced), Unavailable (no room), ClientGone.
         """
-        reader = FormReader(request.headers.get("content-type", ""), max_file_bytes=self.max_bytes)
+        async with self._received(request, max_files=1, needs_file=True) as form:
+            file = form.files[0]
+            yield Upload(path=file.path, size_bytes=file.size_bytes, fields=form.fields)
+
+    @asynccontextmanager
+    async def receive_many(self, request: Request, *, max_files: int) -> AsyncGenerator[UploadedForm, None]:
+        """The form of ``request`` with no file or several, together no larger than one may be.
+
+        Files that still lie where they were received are removed at the end. Raises what ``receive`` raises.
+        """
+        async with self._received(request, max_files=max_files, needs_file=False) as form:
+            yield form
+
+    @asynccontextmanager
+    async def _received(
+        self, request: Request, *, max_files: int, needs_file: bool
+    ) -> AsyncGenerator[UploadedForm, None]:
+        reader = FormReader(
+            request.headers.get("content-type", ""),
+            max_file_bytes=self.max_bytes,
+            max_files=max_files,
+            needs_file=needs_file,
+        )
         self._check_announced(request)
-        path = self.folder / f"upload-{os.getpid()}-{secrets.token_hex(16)}"
+        paths: list[Path] = []
         try:
-            await self._save(request, reader, path)
+            await self._save(request, reader, paths)
             fields = reader.finish()
-            if not reader.file_bytes:
-                raise InvalidMedia("The file is empty.")
-            yield Upload(path=path, size_bytes=reader.file_bytes, fields=fields)
+            files = [
+                UploadedFile(path=path, name=head.name, size_bytes=head.size_bytes)
+                for path, head in zip(paths, reader.files, strict=True)
+            ]
+            if any(not file.size_bytes for file in files):
+                raise InvalidMedia("The file is empty." if len(files) == 1 else "A file is empty.")
+            yield UploadedForm(fields=fields, files=tuple(files))
         finally:
-            with anyio.CancelScope(shield=True):  # the file goes even when the request was cancelled
-                await anyio.to_thread.run_sync(_remove, path, limiter=self._threads)
+            with anyio.CancelScope(shield=True):  # the files go even when the request was cancelled
+                await anyio.to_thread.run_sync(_remove_all, paths, limiter=self._threads)
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed left behind. Blocking; for the start."""
@@ -82,26 +126,60 @@ class Uploads:
         if announced.isascii() and announced.isdigit() and int(announced) > self.max_bytes + FORM_SLACK_BYTES:
             raise upload_too_large(self.max_bytes)
 
-    async def _save(self, request: Request, reader: FormReader, path: Path) -> None:
-        """Read the body to its end, and write the file that is in it."""
-        received, gathered = 0, bytearray()
-        with _disk_errors():
-            file = await anyio.to_thread.run_sync(_create, path, limiter=self._threads)
-        with file:
+    async def _save(self, request: Request, reader: FormReader, paths: list[Path]) -> None:
+        """Read the body to its end, and write the files that are in it; ``paths`` grows with them."""
+        received, writer = 0, None
+        try:
             async for data in _body(request):
                 received += len(data)
                 if received > self.max_bytes + FORM_SLACK_BYTES:
                     raise upload_too_large(self.max_bytes)
-                for piece in reader.feed(data):
-                    gathered += piece
-                if len(gathered) >= WRITE_BYTES:
-                    await self._write(file, gathered)
-                    gathered = bytearray()
-            await self._write(file, gathered)
+                pieces = reader.feed(data)
+                while len(paths) < len(reader.files):
+                    if writer is not None:
+                        await self._finish(writer, pieces, len(paths) - 1)
+                    writer = await self._create(paths)
+                if writer is not None:
+                    writer.take(pieces, len(paths) - 1)
+                    if len(writer.gathered) >= WRITE_BYTES:
+                        await self._write(writer)
+            if writer is not None:
+                await self._write(writer)
+        finally:
+            if writer is not None:
+                writer.file.close()
 
-    async def _write(self, file: FileIO, data: bytearray) -> None:
+    async def _create(self, paths: list[Path]) -> _Writer:
+        path = self.folder / f"upload-{os.getpid()}-{secrets.token_hex(16)}"
+        paths.append(path)  # first: what is made is removed
         with _disk_errors():
-            await anyio.to_thread.run_sync(_write_all, file, data, limiter=self._threads)
+            return _Writer(await anyio.to_thread.run_sync(_create, path, limiter=self._threads))
+
+    async def _finish(self, writer: _Writer, pieces: list[Piece], index: int) -> None:
+        """The last bytes of a file that another one follows."""
+        writer.take(pieces, index)
+        try:
+            await self._write(writer)
+        finally:
+            writer.file.close()
+
+    async def _write(self, writer: _Writer) -> None:
+        data, writer.gathered = writer.gathered, bytearray()
+        with _disk_errors():
+            await anyio.to_thread.run_sync(_write_all, writer.file, data, limiter=self._threads)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """An open file, and what has not been written to it."""
+
+    file: FileIO
+    gathered: bytearray = field(default_factory=bytearray)
+
+    def take(self, pieces: list[Piece], index: int) -> None:
+        for piece in pieces:
+            if piece.file == index:
+                self.gathered += piece.data
 
 
 async def _body(request: Request) -> AsyncGenerator[bytes, None]:
@@ -136,6 +214,11 @@ def _write_all(file: FileIO, data: bytearray) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) or 0 :]
+
+
+def _remove_all(paths: list[Path]) -> None:
+    for path in paths:
+        _remove(path)
 
 
 def _remove(path: Path) -> None:

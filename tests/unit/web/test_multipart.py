@@ -2,7 +2,7 @@ import pytest
 
 from kikitori.errors import InvalidInput, InvalidOption, TooLarge
 from kikitori.web import multipart
-from kikitori.web.multipart import Fields, FormReader, shown_names
+from kikitori.web.multipart import Fields, FormReader, plain_file_name, shown_names
 
 from .forms import BOUNDARY, CONTENT_TYPE, field, file, form
 
@@ -10,7 +10,7 @@ from .forms import BOUNDARY, CONTENT_TYPE, field, file, form
 def read(body: bytes, *, content_type: str = CONTENT_TYPE, step: int = 0, limit: int = 10_000) -> tuple[Fields, bytes]:
     reader = FormReader(content_type, max_file_bytes=limit)
     pieces = [body[at : at + step] for at in range(0, len(body), step)] if step else [body]
-    content = b"".join(b"".join(reader.feed(piece)) for piece in pieces)
+    content = b"".join(found.data for piece in pieces for found in reader.feed(piece))
     return reader.finish(), content
 
 
@@ -159,3 +159,60 @@ def test_names_shown_in_a_header_are_plain_and_few() -> None:
     assert shown_names(["user", "a\r\nb: c", "日本"]) == "user, a??b??c, ??"
     assert shown_names(["x" * 1_000]) == "x" * 64
     assert shown_names(map(str, range(50))).endswith("19, …")
+
+
+def read_files(body: bytes, *, step: int = 0, limit: int = 10_000, most: int = 3) -> tuple[Fields, dict[str, bytes]]:
+    reader = FormReader(CONTENT_TYPE, max_file_bytes=limit, max_files=most, needs_file=False)
+    files: dict[int, bytes] = {}
+    for piece in [body[at : at + step] for at in range(0, len(body), step)] if step else [body]:
+        for found in reader.feed(piece):
+            files[found.file] = files.get(found.file, b"") + found.data
+    assert {at: len(data) for at, data in files.items()} == {
+        at: head.size_bytes for at, head in enumerate(reader.files) if head.size_bytes
+    }
+    return reader.finish(), {head.name: files.get(at, b"") for at, head in enumerate(reader.files)}
+
+
+@pytest.mark.parametrize("step", [0, 1, 5, 64])
+def test_several_files_come_apart(step: int) -> None:
+    body = form(
+        file(b"one", filename="a.wav"), field("model", "m"), file(b"", filename="b"), file(b"3" * 99, filename="c")
+    )
+    fields, files = read_files(body, step=step)
+    assert files == {"a.wav": b"one", "b": b"", "c": b"3" * 99}
+    assert fields.one("model") == "m"
+
+
+def test_a_form_may_have_no_file_where_none_is_needed() -> None:
+    assert read_files(form(field("url", "https://example.com/a")))[1] == {}
+
+
+def test_more_files_than_allowed() -> None:
+    with pytest.raises(TooLarge, match="3 files"):
+        read_files(form(*[file()] * 4))
+
+
+def test_several_files_are_bounded_together() -> None:
+    with pytest.raises(TooLarge):
+        read_files(form(file(b"x" * 60, filename="a"), file(b"x" * 60, filename="b")), limit=100)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("会議.mp3", "会議.mp3"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\talk.wav", "talk.wav"),
+        ("..", ""),
+        ("a\u202eb\x00c.wav", "abc.wav"),
+        ("x" * 300 + ".wav", "x" * 196 + ".wav"),
+        ("", ""),
+    ],
+)
+def test_the_name_of_a_file_is_text_and_no_path(sent: str, shown: str) -> None:
+    assert plain_file_name(sent) == shown
+
+
+def test_a_file_name_in_extended_notation() -> None:
+    part = b"Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''%e4%bc%9a.mp3\r\n\r\nRIFF"
+    assert read_files(form(part))[1] == {"会.mp3": b"RIFF"}

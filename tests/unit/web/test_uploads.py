@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from kikitori.errors import KikitoriError, TooLarge
+from kikitori.errors import InvalidMedia, KikitoriError, TooLarge
 from kikitori.web.disconnect import ClientGone
 from kikitori.web.multipart import MAX_FIELD_BYTES
 from kikitori.web.uploads import FORM_SLACK_BYTES, WRITE_BYTES, Uploads
@@ -131,3 +131,48 @@ def test_what_a_dead_process_left_is_removed(folder: Path) -> None:
 def test_nothing_to_remove(folder: Path) -> None:
     Uploads(folder, max_bytes=1).remove_leftovers()
     assert not folder.exists()
+
+
+async def test_several_files_lie_apart_as_long_as_they_are_needed(folder: Path) -> None:
+    first, second = os.urandom(2 * WRITE_BYTES + 5), os.urandom(WRITE_BYTES + 7)
+    parts = [file(first, filename="a.wav"), field("model", "m"), file(b"tiny", filename="b"), file(second, filename="")]
+    body = Body(cut(form(*parts)))
+    async with Uploads(folder, max_bytes=10 * WRITE_BYTES).receive_many(body.request, max_files=3) as received:
+        assert [(each.name, each.path.read_bytes()) for each in received.files] == [
+            ("a.wav", first),
+            ("b", b"tiny"),
+            ("", second),
+        ]
+        assert [each.size_bytes for each in received.files] == [len(first), 4, len(second)]
+        assert names(folder) == {each.path.name for each in received.files}
+    assert names(folder) == set()
+
+
+async def test_several_small_files_in_one_piece(folder: Path) -> None:
+    body = Body([form(*[file(bytes([65 + at]) * 3, filename=f"{at}") for at in range(5)])])
+    async with Uploads(folder, max_bytes=1_000).receive_many(body.request, max_files=5) as received:
+        assert [each.path.read_bytes() for each in received.files] == [b"AAA", b"BBB", b"CCC", b"DDD", b"EEE"]
+
+
+async def test_a_form_without_files(folder: Path) -> None:
+    body = Body([form(field("url", "https://example.com"))])
+    async with Uploads(folder, max_bytes=1_000).receive_many(body.request, max_files=5) as received:
+        assert received.files == ()
+        assert received.fields.one("url") == "https://example.com"
+    assert names(folder) == set()
+
+
+async def test_one_empty_file_of_several(folder: Path) -> None:
+    body = Body([form(file(b"x", filename="a"), file(b"", filename="b"))])
+    with pytest.raises(InvalidMedia):
+        async with Uploads(folder, max_bytes=1_000).receive_many(body.request, max_files=5):
+            raise AssertionError("received")
+    assert names(folder) == set()
+
+
+async def test_a_connection_that_breaks_off_between_files(folder: Path) -> None:
+    body = Body([form(file(b"x", filename="a"), file(b"y" * 50, filename="b"))[:-60]])
+    with pytest.raises(ClientGone):
+        async with Uploads(folder, max_bytes=1_000).receive_many(body.request, max_files=5):
+            raise AssertionError("received")
+    assert names(folder) == set()
