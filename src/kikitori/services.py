@@ -25,7 +25,7 @@ from kikitori.inference.status import ModelState, ModelStatus
 from kikitori.metrics import Metrics
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.blocking import in_media_thread
-from kikitori.pipeline.events import TranscriptionEvent
+from kikitori.pipeline.events import ResumePoint, TranscriptionEvent
 from kikitori.pipeline.transcriber import Transcriber
 from kikitori.settings import Settings
 from kikitori.store.database import Database
@@ -42,7 +42,13 @@ class FileTranscriber(Protocol):
     """Decodes recordings; ``pipeline.transcriber.Transcriber``."""
 
     def stream(
-        self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
+        self,
+        media: Media,
+        options: DecodeOptions,
+        *,
+        model: str = "",
+        priority: Priority = Priority.NORMAL,
+        resume: ResumePoint | None = None,
     ) -> AsyncGenerator[TranscriptionEvent, None]: ...
 
     async def transcribe(
@@ -255,10 +261,13 @@ class _Preparation:
             self._say(name, "The default model is being loaded.")
             await self._services.pool.load(name, pin=True)
         except KikitoriError as exc:
+            self._say(name, exc.public)
             self._failed(name, str(exc))
             return False
         except Exception as exc:  # a broken model or library must not end a server that may have other models
-            self._failed(name, f"The model cannot be loaded ({type(exc).__name__}); the log says more.", exc)
+            reason = f"The model cannot be loaded ({type(exc).__name__}); the log says more."
+            self._say(name, reason)
+            self._failed(name, reason, exc)
             return False
         self._say(name, "")
         return True
@@ -283,7 +292,6 @@ class _Preparation:
             self._services.not_ready_because = problem
 
     def _failed(self, name: str, reason: str, exc: Exception | None = None) -> None:
-        self._say(name, reason)
         again = self._reasons.get(name) == reason
         self._reasons[name] = reason
         facts = {"action": "model_not_ready", "model": name or "default", "reason": reason}

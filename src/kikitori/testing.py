@@ -14,7 +14,7 @@ from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Lan
 from kikitori.errors import ModelNotFound
 from kikitori.inference.models import ModelSpec
 from kikitori.options import DecodeOptions
-from kikitori.pipeline.events import Finished, Progress, SegmentDone, Started, TranscriptionEvent
+from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Media, Priority, Segment, Task, Transcript
 
 
@@ -43,6 +43,7 @@ class FakeCall:
     priority: Priority
     content: bytes
     """What the file held when decoding began."""
+    resume: ResumePoint | None = None
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the stream is over, in whatever way."""
     finished: bool = False
@@ -57,11 +58,17 @@ class FakeTranscriber:
         self.calls: list[FakeCall] = []
 
     async def stream(
-        self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
+        self,
+        media: Media,
+        options: DecodeOptions,
+        *,
+        model: str = "",
+        priority: Priority = Priority.NORMAL,
+        resume: ResumePoint | None = None,
     ) -> AsyncGenerator[TranscriptionEvent, None]:
         path = Path(media) if isinstance(media, str | Path) else Path()
         content = await asyncio.to_thread(path.read_bytes) if path.is_file() else b""
-        call = FakeCall(media, options, model, priority, content)
+        call = FakeCall(media, options, model, priority, content, resume)
         self.calls.append(call)
         try:
             for step in self.script:

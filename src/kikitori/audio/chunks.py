@@ -62,19 +62,23 @@ def read_chunks(
     *,
     max_seconds: float = 600.0,
     first_seconds: float | None = None,
+    skip_seconds: float = 0.0,
     find_cut: FindCut = find_silence,
 ) -> Generator[Chunk, None, None]:
     """Chunks of at most ``max_seconds`` which, joined, are ``blocks`` of shape (channels, n), joined.
 
     A chunk ends where ``find_cut`` says for the second half of what is there, or at ``max_seconds``;
-    the first one at ``first_seconds``, for those who want something soon.
+    the first one at ``first_seconds``, for those who want something soon. What lies before
+    ``skip_seconds`` is left out.
     The memory is that of two chunks: the one given out, and the next.
     """
     size = _samples(max_seconds if first_seconds is None else min(first_seconds, max_seconds))
     buffer: npt.NDArray[np.float32] | None = None
-    filled = index = start = 0
+    filled = index = 0
+    start = to_skip = round(skip_seconds * SAMPLE_RATE)
     for block in blocks:
-        taken = 0
+        taken = min(to_skip, block.shape[1])
+        to_skip -= taken
         while taken < block.shape[1]:
             if buffer is None:
                 buffer = np.empty((block.shape[0], size), np.float32)

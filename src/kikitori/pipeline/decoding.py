@@ -13,6 +13,7 @@ from kikitori.audio.vad import VadOptions, speech_spans
 from kikitori.engines.base import Language
 from kikitori.inference.loaded import LoadedModel
 from kikitori.options import DecodeOptions
+from kikitori.pipeline.events import ResumePoint
 from kikitori.pipeline.ordered import in_order
 from kikitori.pipeline.windows import WINDOW_SECONDS, Window, join, tile
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Priority, Segment
@@ -51,13 +52,29 @@ class ChannelDecoder:
     ``language`` is known after the first result.
     """
 
-    def __init__(self, model: LoadedModel, options: DecodeOptions, mode: DecodeMode, priority: Priority) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        options: DecodeOptions,
+        mode: DecodeMode,
+        priority: Priority,
+        resume: ResumePoint | None = None,
+    ) -> None:
         self._model, self._options, self._mode, self._priority = model, options, mode, priority
         self.language = Language(code=options.language or "", probability=1.0 if options.language else 0.0)
         self._heard = False
         """There was text, so the language is settled: what silence or music sounds like must not decide it."""
         self._begun = False
         self._text = f" {(options.initial_prompt or '').strip()}"
+        if resume:
+            self._begun, self._text = True, resume.text
+            self._heard = bool(resume.language and resume.segments)
+            self.language = Language(code=resume.language, probability=resume.language_probability)
+
+    @property
+    def text(self) -> str:
+        """What is shown to the next chunk; grows in sequential mode only."""
+        return self._text
 
     def decode(
         self, audio: Audio, windows: list[Window], start: float, *, whole: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from kikitori.types import DecodeMode, Segment, Transcript
@@ -29,11 +29,27 @@ class SegmentDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResumePoint:
+    """What a later run needs to go on from here, with every segment before it finished."""
+
+    seconds: float
+    """Into the recording."""
+    segments: int
+    """How many were made; the next one gets this id."""
+    language: str = ""
+    language_probability: float = 0.0
+    text: str = ""
+    """The end of the text, for a model that goes on from what it wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Audio dealt with so far; never goes down."""
 
     seconds_done: float
     duration: float | None
+    resume: ResumePoint | None = field(default=None, compare=False)
+    """Where a run that ends now can be taken up again."""
 
     @property
     def fraction(self) -> float:
@@ -43,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """Comes once, last."""
+    """Comes once, last. The transcript of a resumed run begins where it was resumed."""
 
     transcript: Transcript
 

@@ -21,7 +21,7 @@ from kikitori.inference.pool import ModelPool
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.blocking import in_media_thread
 from kikitori.pipeline.decoding import ChannelDecoder, Decoded, cut_windows
-from kikitori.pipeline.events import Finished, Progress, SegmentDone, Started, TranscriptionEvent
+from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
 from kikitori.pipeline.ordered import in_order
 from kikitori.pipeline.windows import WINDOW_SECONDS, Window
 from kikitori.types import DecodeMode, Media, Priority, Segment, Transcript
@@ -56,10 +56,17 @@ class Transcriber:
         self._chunk_seconds, self._max_audio_seconds = chunk_seconds, max_audio_seconds
 
     async def stream(
-        self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
+        self,
+        media: Media,
+        options: DecodeOptions,
+        *,
+        model: str = "",
+        priority: Priority = Priority.NORMAL,
+        resume: ResumePoint | None = None,
     ) -> AsyncGenerator[TranscriptionEvent, None]:
         """Started, then Progress and SegmentDone as they come, then Finished.
 
+        ``resume`` goes on from where an earlier run ended, with the same media and options.
         Closing the generator (``aclose``, or cancelling the task that runs it) stops decoding
         within one segment and frees the engine. Raises InvalidMedia, Unsupported, ModelNotFound,
         Busy, Unavailable.
@@ -70,8 +77,8 @@ class Transcriber:
             _check(loaded.info, options)  # a model may know less than its engine
             duration = await _promised_duration(media)
             mode = choose_mode(loaded.info, options, duration)
-            transcription = _Transcription(loaded, options, mode, priority, duration)
-            async with self._chunks(media, options, mode) as chunks:
+            transcription = _Transcription(loaded, options, mode, priority, duration, resume)
+            async with self._chunks(media, options, mode, resume) as chunks:
                 async with aclosing(transcription.events(chunks)) as events:
                     async for event in events:
                         if isinstance(event, Finished) and self._listener:  # now: nobody need ask for more
@@ -91,11 +98,16 @@ class Transcriber:
 
     @asynccontextmanager
     async def _chunks(
-        self, media: Media, options: DecodeOptions, mode: DecodeMode
+        self, media: Media, options: DecodeOptions, mode: DecodeMode, resume: ResumePoint | None
     ) -> AsyncIterator[AsyncGenerator[CutChunk, None]]:
         first = min(FIRST_CHUNK_SECONDS, self._chunk_seconds) if mode is DecodeMode.WINDOWED else self._chunk_seconds
         blocks = decode(media, channels=options.channels, max_seconds=self._max_audio_seconds)
-        chunks = read_chunks(blocks, max_seconds=self._chunk_seconds, first_seconds=first)
+        chunks = read_chunks(
+            blocks,
+            max_seconds=self._chunk_seconds,
+            first_seconds=first,
+            skip_seconds=resume.seconds if resume else 0.0,
+        )
         try:
             async with aclosing(_ahead(partial(_read, chunks, options, mode))) as iterator:
                 yield iterator
@@ -112,13 +124,15 @@ class _Transcription:
     mode: DecodeMode
     priority: Priority
     duration: float | None
+    resume: ResumePoint | None = None
     seconds_done: float = 0.0
 
     async def events(self, chunks: AsyncGenerator[CutChunk, None]) -> AsyncGenerator[TranscriptionEvent, None]:
         segments: list[Segment] = []
+        earlier = self.resume.segments if self.resume else 0
         decoders: list[ChannelDecoder] = []
         started = False
-        heard = 0.0
+        heard = self.resume.seconds if self.resume else 0.0
         async for chunk, windows in chunks:
             decoders = decoders or [self._decoder() for _ in chunk.audio]
             heard = chunk.start + chunk.duration
@@ -128,23 +142,24 @@ class _Transcription:
                         started = True
                         yield self._started(decoders)
                     for segment in decoded.segments:
-                        segments.append(_placed(segment, chunk.start, len(segments)))
+                        segments.append(_placed(segment, chunk.start, earlier + len(segments)))
                         yield SegmentDone(segment=segments[-1])
-                    yield self._progress(min(heard, chunk.start + decoded.seconds_done))
+                    done = min(heard, chunk.start + decoded.seconds_done)
+                    yield self._progress(done, decoders, earlier + len(segments))
             if started and self.seconds_done < heard:
-                yield self._progress(heard)
+                yield self._progress(heard, decoders, earlier + len(segments))
         if not started:  # nobody spoke
             yield self._started(decoders)
-            yield self._progress(heard)
+            yield self._progress(heard, decoders, earlier)
         yield Finished(transcript=self._transcript(segments, decoders, heard))
 
     def _decoder(self) -> ChannelDecoder:
-        return ChannelDecoder(self.model, self.options, self.mode, self.priority)
+        return ChannelDecoder(self.model, self.options, self.mode, self.priority, self.resume)
 
     async def _decode(
         self, decoders: Sequence[ChannelDecoder], chunk: Chunk, windows: Sequence[list[Window]]
     ) -> AsyncGenerator[Decoded, None]:
-        whole = chunk.last and chunk.index == 0
+        whole = chunk.last and chunk.index == 0 and self.resume is None
         channels = [
             decoder.decode(audio, cut, chunk.start, whole=whole)
             for decoder, audio, cut in zip(decoders, chunk.audio, windows, strict=True)
@@ -162,7 +177,7 @@ class _Transcription:
         yield Decoded(tuple(sorted(heard, key=lambda segment: segment.start)), chunk.duration)
 
     def _started(self, decoders: Sequence[ChannelDecoder]) -> Started:
-        language = _language(decoders, self.options)
+        language = self._language(decoders)
         return Started(
             duration=self.duration,
             language=language[0],
@@ -172,16 +187,32 @@ class _Transcription:
             mode=self.mode,
         )
 
-    def _progress(self, seconds: float) -> Progress:
+    def _progress(self, seconds: float, decoders: Sequence[ChannelDecoder], segments: int) -> Progress:
         self.seconds_done = max(self.seconds_done, seconds)
         if self.duration is not None:
             self.duration = max(self.duration, self.seconds_done)  # containers promise wrongly
-        return Progress(seconds_done=self.seconds_done, duration=self.duration)
+        language, probability = self._language(decoders)
+        resume = ResumePoint(
+            seconds=self.seconds_done,
+            segments=segments,
+            language=language,
+            language_probability=probability,
+            text=decoders[0].text if len(decoders) == 1 else "",
+        )
+        return Progress(seconds_done=self.seconds_done, duration=self.duration, resume=resume)
+
+    def _language(self, decoders: Sequence[ChannelDecoder]) -> tuple[str, float]:
+        known = [decoder.language for decoder in decoders if decoder.language.code]
+        if known:
+            return known[0].code, known[0].probability
+        if self.resume and self.resume.language:  # nothing was left to hear
+            return self.resume.language, self.resume.language_probability
+        return self.options.language or "", 0.0
 
     def _transcript(
         self, segments: Sequence[Segment], decoders: Sequence[ChannelDecoder], duration: float
     ) -> Transcript:
-        language, probability = _language(decoders, self.options)
+        language, probability = self._language(decoders)
         return Transcript(
             segments=tuple(segments),
             language=language,
@@ -259,11 +290,6 @@ def _placed(segment: Segment, offset: float, number: int) -> Segment:
 
 def _round(seconds: float) -> float:
     return round(seconds, 3)
-
-
-def _language(decoders: Sequence[ChannelDecoder], options: DecodeOptions) -> tuple[str, float]:
-    known = [decoder.language for decoder in decoders if decoder.language.code]
-    return (known[0].code, known[0].probability) if known else (options.language or "", 0.0)
 
 
 def _speakers(count: int) -> list[str]:
