@@ -4,7 +4,11 @@ KikitoriError
 ├── InvalidInput             the caller can mend it: names the field and the remedy
 │   ├── InvalidOption        a value out of its range
 │   ├── InvalidMedia         not audio or video, or nothing of it can be decoded
-│   └── Unsupported          the chosen engine or model cannot do this
+│   ├── Unsupported          the chosen engine or model cannot do this
+│   ├── ForbiddenAddress     a link into a private network
+│   └── LinkFailed           a link that brings no media
+│       └── SiteFailed       a video site gives a reason why not
+│           └── LiveStream   it has not ended yet
 ├── Unauthorized             no key, or a wrong one
 ├── Forbidden                a right key without this right
 ├── NotFound
@@ -13,7 +17,8 @@ KikitoriError
 ├── TooLarge                 over a size limit
 ├── Busy                     come back in ``retry_after`` seconds
 ├── Unavailable              no engine is ready
-│   └── ModelLoadFailed
+│   ├── ModelLoadFailed
+│   └── NoSpace              the disk is full
 └── DecodingCancelled        the caller went away; nobody is told
 """
 
@@ -35,6 +40,11 @@ class KikitoriError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
+
+    @property
+    def public(self) -> str:
+        """What the clients of a server may read."""
+        return str(self)
 
 
 class InvalidInput(KikitoriError):
@@ -66,6 +76,35 @@ class Unsupported(InvalidInput):
         self.engines = tuple(engines)
         remedy = f"Engines that can: {', '.join(self.engines)}." if self.engines else ""
         super().__init__(message, remedy=remedy, param=param)
+
+
+class ForbiddenAddress(InvalidInput):
+    """``host`` is what the link says; the address behind it is for the log."""
+
+    code = "forbidden_address"
+
+    def __init__(self, host: str, *, param: str = "url") -> None:
+        super().__init__(
+            f"{param} leads to a private address ({host}).",
+            remedy="Use a public one, or ask the operator to add it to KIKITORI_ALLOWED_ADDRESSES.",
+            param=param,
+        )
+        self.host = host
+
+
+class LinkFailed(InvalidInput):
+    code = "link_failed"
+
+    def __init__(self, message: str, *, remedy: str = "Check the link.", param: str = "url") -> None:
+        super().__init__(message, remedy=remedy, param=param)
+
+
+class SiteFailed(LinkFailed):
+    code = "site_error"
+
+
+class LiveStream(SiteFailed):
+    code = "live_stream"
 
 
 class Unauthorized(KikitoriError):
@@ -111,7 +150,23 @@ class Unavailable(KikitoriError):
 
 
 class ModelLoadFailed(Unavailable):
+    """``place`` is where the model lies on the disk; clients read ``model`` instead."""
+
     code = "model_load_failed"
+
+    def __init__(
+        self, message: str, *, remedy: str = "", param: str | None = None, model: str = "", place: str = ""
+    ) -> None:
+        super().__init__(message, remedy=remedy, param=param)
+        self.model, self.place = model, place
+
+    @property
+    def public(self) -> str:
+        return str(self).replace(self.place, self.model) if self.place else str(self)
+
+
+class NoSpace(Unavailable):
+    code = "no_space"
 
 
 class DecodingCancelled(KikitoriError):

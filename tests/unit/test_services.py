@@ -15,7 +15,7 @@ from kikitori.options import DecodeOptions
 from kikitori.services import Services, open_services
 from kikitori.settings import Settings
 from kikitori.store.keys import KeyStore
-from kikitori.testing import FakeTranscriber
+from kikitori.testing import FakeTranscriber, until
 from kikitori.types import Priority
 
 
@@ -209,6 +209,25 @@ async def test_a_failure_is_the_reason_why_the_server_is_not_ready(settings: Set
         await loads.failed.wait()
         await asyncio.sleep(0)
         assert loads.services.problem() == "It is broken."
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["missing", "broken"])
+async def test_a_model_of_the_settings_that_cannot_be_loaded_tells_its_place_to_the_log_alone(
+    settings: Settings, caplog: pytest.LogCaptureFixture, hello_wav: Path, tmp_path: Path, broken: bool
+) -> None:
+    folder = tmp_path / "my-model"
+    if broken:
+        folder.mkdir()
+        (folder / "config.json").write_text('{"alignment_heads": []}')
+        (folder / "model.bin").write_bytes(b"no weights")
+    async with open_services(settings.model_copy(update={"model": str(folder)})) as built:
+        with pytest.raises(ModelLoadFailed) as caught:
+            await built.transcriber.transcribe(hello_wav, DecodeOptions())
+        await until(lambda: "my-model" in built.problem())
+        shown = [caught.value.public, built.problem(), *(status.error for status in built.pool.loaded())]
+    assert all("my-model" in text and str(tmp_path) not in text for text in shown)
+    (logged,) = [vars(record) for record in caplog.records if vars(record).get("action") == "model_not_ready"]
+    assert str(folder) in logged["reason"]
 
 
 async def test_closing_ends_a_download(settings: Settings) -> None:

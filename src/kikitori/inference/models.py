@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kikitori.engines.registry import available
-from kikitori.errors import Conflict, InvalidInput, KikitoriError, ModelNotFound, NotFound, Unavailable
+from kikitori.errors import Conflict, InvalidInput, KikitoriError, ModelLoadFailed, ModelNotFound, NotFound, Unavailable
 from kikitori.inference import model_files
 from kikitori.inference.aliases import Aliases
 from kikitori.inference.hub import Hub, OnProgress
@@ -80,7 +80,7 @@ class ModelCatalog:
     def resolve(self, name: str) -> ModelSpec:
         """The model that ``name`` stands for; "" is the default. Looks at the disk, never at the network.
 
-        Raises ModelNotFound with what would help, InvalidInput for a folder of the settings that is no model.
+        Raises ModelNotFound with what would help, ModelLoadFailed for a folder of the settings that is no model.
         """
         target = self._aliases.follow(name)
         if spec := self._auto() if target == AUTO else self._find(target):
@@ -103,7 +103,8 @@ class ModelCatalog:
     def pull(self, name: str, on_progress: OnProgress | None = None) -> ModelSpec:
         """Download a model from the hub unless it is here. ``on_progress`` may raise to stop.
 
-        Raises ModelNotFound, Forbidden, InvalidInput, Unavailable (offline, no room, the hub out of reach).
+        Raises ModelNotFound, Forbidden, InvalidInput, Unavailable (offline, no room, the hub out of reach, or a
+        folder of the settings that is no model).
         """
         target = canonical_name(self._aliases.follow(name))
         if target == AUTO:
@@ -195,7 +196,7 @@ class ModelCatalog:
             return _pocketsphinx() if available(POCKETSPHINX) else None
         if target in self._places:
             id, named = self._places[target]
-            model_files.check(named)
+            _check(id, named)
             return _spec(id, named)
         name = canonical_name(target)
         if not model_files.is_safe_name(name):
@@ -292,6 +293,14 @@ def _places(names: Iterable[str]) -> dict[str, tuple[str, Path]]:
             id = place.name if places.get(place.name, ("", place))[1] == place else str(place)
             places[name] = places[id] = (id, place)
     return places
+
+
+def _check(id: str, place: Path) -> None:
+    """Raise ModelLoadFailed unless ``place``, which the operator named, is a model: its clients cannot mend that."""
+    try:
+        model_files.check(place)
+    except InvalidInput as exc:
+        raise ModelLoadFailed(exc.message, remedy=exc.remedy, param="model", model=id, place=str(place)) from exc
 
 
 def _pocketsphinx() -> ModelSpec:

@@ -110,10 +110,11 @@ def load_engines(
 
 def _as_load_failure(spec: ModelSpec, exc: Exception) -> ModelLoadFailed:
     if isinstance(exc, ModelLoadFailed):
+        exc.model, exc.place = spec.id, spec.path
         return exc
     remedy = exc.remedy if isinstance(exc, KikitoriError) else ""
     message = exc.message if isinstance(exc, KikitoriError) else f"The model {spec.id} cannot be loaded: {exc}."
-    failure = ModelLoadFailed(message, remedy=remedy)
+    failure = ModelLoadFailed(message, remedy=remedy, model=spec.id, place=spec.path)
     failure.__cause__ = exc
     return failure
 

@@ -217,7 +217,8 @@ class ModelPool:
             entry.memory_bytes = entry.spec.size_bytes * len(entry.model.replicas)
             entry.state = ModelState.READY
         except Exception as exc:  # shown by GET /api/models/loaded; the next request tries again
-            entry.state, entry.error, entry.memory_bytes = ModelState.FAILED, str(exc), 0
+            shown = exc.public if isinstance(exc, KikitoriError) else str(exc)
+            entry.state, entry.error, entry.memory_bytes = ModelState.FAILED, shown, 0
             logger.error(
                 "model load failed",
                 extra={"action": "model_load_failed", "model": entry.spec.id, "reason": str(exc)},

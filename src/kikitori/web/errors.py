@@ -62,7 +62,7 @@ def body_of(error: KikitoriError) -> dict[str, object]:
     status, kind = status_of(error)
     if status == 500:
         return internal_body("")
-    return error_body(str(error), kind, param=error.param, code=error.code)
+    return error_body(error.public, kind, param=error.param, code=error.code)
 
 
 def internal_body(request_id: str) -> dict[str, object]:

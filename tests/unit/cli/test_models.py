@@ -104,7 +104,7 @@ def test_what_can_be_downloaded_is_listed_without_a_network() -> None:
         (("pull", "auto"), 1, "Name one, such as small."),
         (("remove", "pocketsphinx"), 1, "not in our folder"),
         (("remove", "nonesuch"), 1, "kikitori models list"),
-        (("show", "../../etc"), 1, "is not a model"),
+        (("show", "../../etc"), 3, "is not a model"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: tuple[str, ...], code: int, words: str) -> None:

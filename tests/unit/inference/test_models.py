@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.inference.hub_server import CONFIG, FILES, FakeHub, running
 
-from kikitori.errors import Conflict, InvalidInput, InvalidOption, ModelNotFound, NotFound, Unavailable
+from kikitori.errors import Conflict, InvalidInput, InvalidOption, ModelLoadFailed, ModelNotFound, NotFound, Unavailable
 from kikitori.inference import hub as hub_module
 from kikitori.inference import models
 from kikitori.inference.aliases import OPENAI_NAMES
@@ -206,8 +206,11 @@ def test_a_folder_that_is_no_model_is_an_error_that_helps(
         for name, text in files.items():
             (folder / name).write_text(text)
     built = catalog(default=str(folder))
-    with pytest.raises(InvalidInput, match=problem):
+    with pytest.raises(ModelLoadFailed, match=problem) as caught:
         built.resolve("")
+    assert str(folder) in str(caught.value)
+    assert caught.value.public.startswith("folder is not a model: ")
+    assert str(tmp_path) not in caught.value.public
     assert folder.name not in ids(built.installed())
 
 
@@ -218,7 +221,7 @@ def test_a_checkpoint_of_openai_whisper(tmp_path: Path, catalog: Callable[..., M
     built = catalog(default=str(tmp_path / "theirs.pt"))
     assert (built.resolve("").engine, built.resolve("").size_bytes) == ("openai_whisper", 2)
     assert (built.resolve("ours.pt").engine, built.resolve("ours.pt").removable) == ("openai_whisper", True)
-    with pytest.raises(InvalidInput, match="does not exist"):
+    with pytest.raises(ModelLoadFailed, match="does not exist"):
         catalog(default=str(tmp_path / "gone.pt")).resolve("")
 
 

@@ -156,6 +156,25 @@ async def test_errors_of_the_transcriber(
     assert answer.headers.get("retry-after") == {429: "8", 503: "5"}.get(status)
 
 
+async def test_a_model_that_cannot_be_loaded_does_not_tell_where_it_lies(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    failure = ModelLoadFailed(
+        "/srv/secret/mine is not a model: gone.", param="model", model="mine", place="/srv/secret/mine"
+    )
+    for stream in ("false", "true"):
+        async with start(failure) as app:
+            answer = await app.transcribe(stream=stream)
+        assert answer.status_code == 503
+        assert answer.json()["error"] == {
+            "message": "mine is not a model: gone.",
+            "type": "server_error",
+            "param": "model",
+            "code": "model_load_failed",
+        }
+    assert any("/srv/secret/mine" in vars(record).get("reason", "") for record in caplog.records)
+
+
 async def test_an_unforeseen_error_is_a_number_for_the_caller_and_a_trace_for_the_log(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
