@@ -28,8 +28,9 @@ class Cue:
 
 
 def layout_cues(transcript: Transcript, layout: SubtitleLayout = DEFAULT_LAYOUT) -> list[Cue]:
-    """Cues in time order that never overlap; together they hold all the text, each speaker's in its order.
+    """Cues in time order; together they hold all the text, each speaker's in its order.
 
+    Cues of one speaker never overlap, those of several only where they speak at once.
     Word times are used where the words make up their segment's text; else a segment is split in
     proportion to the widths of its parts. Broken times (backward, overlapping, NaN) are repaired.
     """
@@ -59,16 +60,27 @@ def _placed(cues: Sequence[Cue], layout: SubtitleLayout, duration_ms: int) -> li
     least, most = milliseconds(layout.min_cue_seconds), milliseconds(layout.max_cue_seconds)
     gap = milliseconds(layout.cue_gap_seconds)
     placed: list[Cue] = []
-    free = 0
-    for index, cue in enumerate(cues):
-        start, end = max(free, milliseconds(cue.start)), milliseconds(cue.end)
-        if index + 1 < len(cues):
-            until = milliseconds(cues[index + 1].start) - gap
+    free: dict[str | None, int] = {}
+    for index, (cue, own) in enumerate(zip(cues, _next_starts(cues), strict=True)):
+        start, end = max(free.get(cue.speaker, 0), milliseconds(cue.start)), milliseconds(cue.end)
+        if own is not None:
+            until = own - gap
         else:
             until = max(end, duration_ms) if duration_ms else start + most
-        shortest = SHORTEST_MS
-        if until + gap < end:  # two speakers at once: nobody is cut below a readable time
-            shortest = max(shortest, min(end - milliseconds(cue.start), least))
-        free = max(min(max(end, start + least), until, start + most), start + shortest)
-        placed.append(Cue(start=start / 1000, end=free / 1000, lines=cue.lines, speaker=cue.speaker))
-    return placed
+        if index + 1 < len(cues):  # two speakers at once keep their times, but nobody is shown longer beside another
+            after = milliseconds(cues[index + 1].start)
+            until = min(until, end if after < end else after - gap)
+        shown = max(min(max(end, start + least), until, start + most), start + SHORTEST_MS)
+        placed.append(Cue(start=start / 1000, end=shown / 1000, lines=cue.lines, speaker=cue.speaker))
+        free[cue.speaker] = shown
+    return sorted(placed, key=lambda cue: cue.start)
+
+
+def _next_starts(cues: Sequence[Cue]) -> list[int | None]:
+    """For each cue, when the next one of its speaker starts, in milliseconds."""
+    starts: list[int | None] = []
+    later: dict[str | None, int] = {}
+    for cue in reversed(cues):
+        starts.append(later.get(cue.speaker))
+        later[cue.speaker] = milliseconds(cue.start)
+    return starts[::-1]

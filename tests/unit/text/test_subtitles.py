@@ -1,6 +1,7 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -257,7 +258,20 @@ def test_an_interjection_comes_between_the_cues_of_the_other_speaker() -> None:
         "right: It does not work.",
         "left: Let me have a look / at the machine, please.",
     ]
-    assert _times(cues) == [(0.0, 2.0), (2.0, 3.0), (3.0, 5.067)]
+    assert _times(cues) == [(0.0, 2.2), (2.0, 3.2), (2.2, 5.067)]
+
+
+def test_speakers_at_once_keep_their_times() -> None:
+    call = [
+        replace(_plain(" Good morning.", 0.0, 3.0), speaker="left"),
+        replace(_plain(" Good morning to you.", 1.0, 4.0), speaker="right"),
+        replace(_plain(" How are you?", 3.5, 6.0), speaker="left"),
+        replace(_plain(" Well.", 5.0, 5.2), speaker="right"),
+        replace(_plain(" Good.", 6.1, 7.5), speaker="right"),
+    ]
+    assert _times(_laid(*call)) == [(0.0, 3.0), (1.0, 4.0), (3.5, 6.0), (5.0, 6.0), (6.1, 7.5)]
+    apart = SubtitleLayout(cue_gap_seconds=0.2)
+    assert _times(_laid(*call, layout=apart)) == [(0.0, 3.0), (1.0, 4.0), (3.5, 6.0), (5.0, 5.9), (6.1, 7.5)]
 
 
 # When cues stand on the screen
@@ -369,8 +383,10 @@ def test_cues_keep_to_the_layout(transcript: Transcript, layout: SubtitleLayout)
         assert 1 <= len(cue.lines) <= layout.max_lines
         assert all(line == line.strip() and 0 <= width(line) <= layout.max_line_width for line in cue.lines)
         assert all(line and "\n" not in line for line in cue.lines)
-    for cue, after in pairwise(cues):
-        assert 0 <= cue.start < cue.end <= after.start
+    assert [cue.start for cue in cues] == sorted(cue.start for cue in cues)
+    for speaker in (None, "left", "right"):
+        for cue, after in pairwise(cue for cue in cues if cue.speaker == speaker):
+            assert 0 <= cue.start < cue.end <= after.start
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 5)), min_size=1, max_size=8), LAYOUT)
