@@ -18,7 +18,8 @@ KikitoriError
 ├── Busy                     come back in ``retry_after`` seconds
 ├── Unavailable              no engine is ready
 │   ├── ModelLoadFailed
-│   └── NoSpace              the disk is full
+│   ├── NoSpace              the disk is full
+│   └── ChatFailed           no language model is set up, or it does not answer
 └── DecodingCancelled        the caller went away; nobody is told
 """
 
@@ -167,6 +168,20 @@ class ModelLoadFailed(Unavailable):
 
 class NoSpace(Unavailable):
     code = "no_space"
+
+
+class ChatFailed(Unavailable):
+    """``quote`` is what the chat endpoint said: for its caller, not for the log, since it may repeat what was sent."""
+
+    code = "llm_unavailable"
+
+    def __init__(self, message: str, *, remedy: str = "", quote: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.quote = quote
+
+    @property
+    def public(self) -> str:
+        return f"{self} It said: {self.quote}" if self.quote else str(self)
 
 
 class DecodingCancelled(KikitoriError):

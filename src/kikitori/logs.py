@@ -26,6 +26,7 @@ QUIET = {
     "python_multipart": logging.ERROR,  # speaks of each malformed form, which its sender is told about
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
+    "openai": logging.WARNING,
     "huggingface_hub": logging.WARNING,
     "faster_whisper": logging.WARNING,
     "alembic": logging.WARNING,

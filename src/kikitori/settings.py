@@ -138,6 +138,13 @@ class Settings(BaseSettings):
     llm_base_url: str = Field("", description="OpenAI-compatible chat endpoint for summaries and chat.")
     llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the chat endpoint.")
     llm_model: str = Field("", description="Model of the chat endpoint.")
+    llm_context_tokens: int = Field(
+        8_192,
+        ge=2_048,
+        le=10_000_000,
+        description="How much the chat model takes in and gives out at once; longer transcripts are read in parts.",
+    )
+    llm_timeout_seconds: float = Field(300.0, gt=0, le=3_600, description="How long the chat endpoint may be silent.")
     tts_url: str = Field("", description="OpenAI-compatible speech endpoint for voice replies.")
     events_url: str = Field("", description="Message bus for events.")
 
