@@ -6,6 +6,7 @@ KikitoriError
 │   ├── InvalidMedia         not audio or video, or nothing of it can be decoded
 │   ├── Unsupported          the chosen engine or model cannot do this
 │   ├── ForbiddenAddress     a link into a private network
+│   ├── ChatRefused          the chat endpoint, key or model that the caller brought
 │   └── LinkFailed           a link that brings no media
 │       └── SiteFailed       a video site gives a reason why not
 │           └── LiveStream   it has not ended yet
@@ -106,6 +107,20 @@ class SiteFailed(LinkFailed):
 
 class LiveStream(SiteFailed):
     code = "live_stream"
+
+
+class ChatRefused(InvalidInput):
+    """``param`` names what the caller should change; ``quote`` as in ChatFailed."""
+
+    code = "llm_refused"
+
+    def __init__(self, message: str, *, param: str, quote: str = "") -> None:
+        super().__init__(message, remedy=f"Check {param}.", param=param)
+        self.quote = quote
+
+    @property
+    def public(self) -> str:
+        return f"{self} It said: {self.quote}" if self.quote else str(self)
 
 
 class Unauthorized(KikitoriError):
