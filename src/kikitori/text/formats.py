@@ -68,7 +68,8 @@ def _json(transcript: Transcript, layout: SubtitleLayout, granularities: Collect
 
 
 def _verbose_json(transcript: Transcript, layout: SubtitleLayout, granularities: Collection[str]) -> str:
-    return json.dumps(verbose_dict(transcript, granularities), ensure_ascii=False, allow_nan=False)
+    written = verbose_dict(transcript, granularities)
+    return json.dumps(written, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _srt(transcript: Transcript, layout: SubtitleLayout, granularities: Collection[str]) -> str:

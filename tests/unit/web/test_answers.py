@@ -58,3 +58,9 @@ def test_subtitles_follow_the_layout() -> None:
     long = fake_transcript(" one two three four five six seven eight nine ten eleven twelve")
     narrow = answer("srt", ("max_line_width", "20"), ("max_lines", "1"), transcript=long)
     assert narrow.count("-->") > answer("srt", transcript=long).count("-->")
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json", "diarized_json"])
+def test_what_openai_has_as_json_too_is_written_without_space(response_format: str) -> None:
+    text = answer(response_format)
+    assert text == json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
