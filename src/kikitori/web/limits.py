@@ -21,7 +21,8 @@ class CallLimit:
     def place(self, caller: str) -> Generator[None, None, None]:
         """Room for one request of ``caller``; raises Busy when there is none."""
         if self._limit and self._running[caller] >= self._limit:
-            raise Busy(f"{self._limit} requests of yours are running already.", retry_after=RETRY_AFTER_SECONDS)
+            running = "1 request of yours is" if self._limit == 1 else f"{self._limit} requests of yours are"
+            raise Busy(f"{running} running already.", retry_after=RETRY_AFTER_SECONDS)
         self._running[caller] += 1
         try:
             yield
