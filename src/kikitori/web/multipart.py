@@ -149,7 +149,7 @@ class FormReader:
         kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options or len(options[b"name"]) > MAX_NAME_BYTES:
             raise InvalidInput("A part of the form has no usable name.", remedy='Name it: `form-data; name="file"`.')
-        name = _plain_name(_text(options[b"name"], "a field's name"))
+        name = plain_name(_text(options[b"name"], "a field's name"))
         self._part = _Part(name=name, is_file=name == FILE_FIELD, has_filename=b"filename" in options)
         if self._part.is_file:
             self._file_begins(_file_name(disposition, options.get(b"filename", b"")))
@@ -191,7 +191,9 @@ class FormReader:
 
 def upload_too_large(max_bytes: int) -> TooLarge:
     return TooLarge(
-        f"The file is over {max_bytes:,} bytes.", remedy="Send a smaller one, or raise KIKITORI_MAX_UPLOAD_BYTES."
+        f"The file is over {max_bytes:,} bytes.",
+        remedy="Send a smaller one, or raise KIKITORI_MAX_UPLOAD_BYTES.",
+        param=FILE_FIELD,
     )
 
 
@@ -228,7 +230,7 @@ def _text(raw: bytes, what: str) -> str:
         raise InvalidInput(f"{what} is not UTF-8 text.", param=None if " " in what else what) from exc
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """``list[]`` is ``list``; ``object[key]`` stays."""
     found = _NAME.fullmatch(name)
     return found["base"] if found and not found["key"] else name

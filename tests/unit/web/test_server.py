@@ -154,7 +154,7 @@ async def test_the_sdk_learns_that_its_file_is_too_large(make_services: MakeServ
     async with serving(make_services(max_upload_bytes=100_000)) as running, running.openai() as client:
         with pytest.raises(openai.APIStatusError) as caught:
             await client.audio.transcriptions.create(file=b"x" * 20_000_000, model="whisper-1")
-    assert caught.value.status_code == 413
+    assert (caught.value.status_code, caught.value.param) == (413, "file")
 
 
 async def test_a_broken_stream_raises_in_the_sdk(make_services: MakeServices) -> None:

@@ -79,9 +79,10 @@ async def test_too_much_is_noticed_at_once_whatever_was_announced(folder: Path, 
 
 async def test_what_announces_too_much_is_not_read(folder: Path) -> None:
     body = Body([b"x"], content_length=str(10_000 + FORM_SLACK_BYTES + 1))
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge) as caught:
         async with Uploads(folder, max_bytes=10_000).receive(body.request):
             raise AssertionError("received")
+    assert caught.value.param == "file"
     assert body.taken == 0
     assert names(folder) == set()
 
