@@ -22,7 +22,7 @@ from kikitori.services import Services, open_services
 from kikitori.settings import Settings
 from kikitori.web import binding
 from kikitori.web.app import create_app, make_uploads
-from kikitori.web.memory import return_free_memory
+from kikitori.web.memory import return_free_memory, trimmed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class _Process:
         self._loop, self._starting = asyncio.get_running_loop(), asyncio.current_task()
         url = binding.shown_url(sockets, tls=settings.tls_cert is not None)
         try:
-            async with opener(settings, partial(_admit, settings)) as services:
+            async with trimmed_memory(), opener(settings, partial(_admit, settings)) as services:
                 await asyncio.to_thread(make_uploads(settings).remove_leftovers)
                 self._server = Server(services, on_ready=lambda: _ready(url, on_ready))
                 if not self._stopped:
