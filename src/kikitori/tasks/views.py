@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kikitori.store.task_records import TaskEvent, TaskRecord, TaskResult, TaskStatus
+from kikitori.store.task_records import Callback, CallbackAttempt, TaskEvent, TaskRecord, TaskResult, TaskStatus
 from kikitori.text.durations import finite
 from kikitori.types import Segment, Word, join_text
 
@@ -89,6 +89,29 @@ def event_json(event: TaskEvent) -> dict[str, Any]:
         "type": event.type,
         "data": dict(event.data),
         "created_at": time_json(event.created_at),
+    }
+
+
+def callback_json(callback: Callback, attempts: Iterable[CallbackAttempt] = ()) -> dict[str, Any]:
+    return {
+        "id": callback.id,
+        "task_id": callback.task_id,
+        "url": callback.url,
+        "status": callback.status.value,
+        "created_at": time_json(callback.created_at),
+        "next_attempt_at": time_json(callback.next_attempt_at),
+        "delivered_at": time_json(callback.delivered_at),
+        "attempts": [
+            {
+                "number": attempt.number,
+                "at": time_json(attempt.at),
+                "status_code": attempt.status_code,
+                "response": attempt.response,
+                "error": attempt.error,
+                "seconds": _rounded(attempt.seconds),
+            }
+            for attempt in attempts
+        ],
     }
 
 

@@ -1,0 +1,327 @@
+"""Sends the callbacks that wait in the outbox: claim → send → record.
+
+The outbox is the only memory: an attempt that nobody recorded, because its node died or the database was away, is made
+again once its lease has run out, under the same webhook id. So a callback arrives at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Protocol, Self
+
+import httpx
+
+from kikitori.errors import NotFound, Unavailable
+from kikitori.logs import log_ids
+from kikitori.store.task_records import Callback, CallbackAttempt, CallbackStatus, TaskRecord, TaskStatus, new_id
+from kikitori.tasks.backoff import DELAYS, Reply, after
+from kikitori.tasks.callback_urls import host_of
+from kikitori.tasks.delivery import deliver
+from kikitori.tasks.payload import size_of, task_body, body_of_test
+from kikitori.tasks.signing import Signer
+from kikitori.types import Segment
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = len(DELAYS) + 1
+MAX_BYTES = 256 * 1024
+TIMEOUT_SECONDS = 15.0
+AT_ONCE = 100
+AT_ONCE_PER_HOST = 10
+"""A receiver that is slow keeps this many deliveries waiting, and no more."""
+POLL_SECONDS = 5.0
+"""Callbacks of other nodes, and of nodes that died, are found within this time."""
+LEAST_WAIT_SECONDS = 0.5
+"""Where something is due and cannot be had: another node has it, or its receiver is busy."""
+LEASE_MARGIN_SECONDS = 15.0
+STOP_SECONDS = 5.0
+PAGE = 500
+
+
+class Outbox(Protocol):
+    """Callbacks to send; ``store.callbacks.CallbackStore``."""
+
+    async def due(
+        self, node_id: str, now: datetime, limit: int, lease_seconds: float, *, skip_hosts: Collection[str] = ()
+    ) -> list[Callback]:
+        """The longest due ones, which from now on nobody else gets for ``lease_seconds``."""
+        ...
+
+    async def record(
+        self,
+        callback: Callback,
+        attempt: CallbackAttempt,
+        *,
+        status: CallbackStatus,
+        next_attempt_at: datetime | None,
+    ) -> object: ...
+
+    async def next_due(self) -> datetime | None: ...
+
+
+class FinishedTasks(Protocol):
+    """What callbacks tell about; ``store.tasks.TaskStore``."""
+
+    async def get(self, id: str, owner: str | None) -> TaskRecord: ...
+
+    async def segments(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Segment]: ...
+
+
+class CallbackSender:
+    """Used as ``async with``, which sends beside everything else until it is left."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        tasks: FinishedTasks,
+        signer: Signer,
+        *,
+        node_id: str,
+        open_client: Callable[[], httpx.AsyncClient],
+        attempts: int = ATTEMPTS,
+        max_bytes: int = MAX_BYTES,
+        timeout: float = TIMEOUT_SECONDS,
+        at_once: int = AT_ONCE,
+        at_once_per_host: int = AT_ONCE_PER_HOST,
+        poll_seconds: float = POLL_SECONDS,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """``open_client`` gives a client that refuses private addresses: ``media.guard.guarded_client``."""
+        self._outbox, self._tasks, self._signer = outbox, tasks, signer
+        self._node_id, self._open_client = node_id, open_client
+        self._attempts, self._max_bytes, self._timeout = attempts, max_bytes, timeout
+        self._lease = timedelta(seconds=2 * timeout + LEASE_MARGIN_SECONDS)
+        self._poll_seconds, self._now, self._chance = poll_seconds, now, chance
+        self._places = Places(at_once, at_once_per_host)
+        self._held: dict[str, deque[tuple[Callback, datetime]]] = {}
+        """Claimed, but its host has no place yet; worth something until the time beside it."""
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.create_task(self.run(), name="kikitori-callbacks")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._loop is not None
+        self.stop()
+        # What is under way may end; what does not is sent again when its lease has run out.
+        await asyncio.wait([self._loop], timeout=STOP_SECONDS)
+        self._loop.cancel()
+        await asyncio.gather(self._loop, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Something may be due. From the event loop only."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Begin nothing new; ``run`` ends when what is under way has ended."""
+        self._stopping = True
+        self._held.clear()
+        self.wake()
+
+    async def run(self) -> None:
+        async with self._open_client() as client, asyncio.TaskGroup() as group:
+            while not self._stopping:
+                self._woken.clear()
+                await self._wait(await self._send_due(group, client))
+
+    async def test(self, url: str, owner: str) -> Reply:
+        """A signed test event, sent at once and only once."""
+        now = self._now()
+        body = body_of_test(now)
+        headers = self._signer.headers(owner, id=new_id("whk"), at=now, body=body)
+        async with self._open_client() as client:
+            return await deliver(client, url, body, headers, timeout=self._timeout)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    async def _send_due(self, group: asyncio.TaskGroup, client: httpx.AsyncClient) -> float:
+        """Begin all that is due and has a place; the seconds until it is worth looking again."""
+        try:
+            while self._places.free and not self._stopping:
+                # Whoever begins by then is done before the lease runs out.
+                until = self._now() + timedelta(seconds=self._timeout)
+                claimed = await self._outbox.due(
+                    self._node_id,
+                    self._now(),
+                    self._places.free,
+                    self._lease.total_seconds(),
+                    skip_hosts=self._places.full_hosts(),
+                )
+                if not claimed:
+                    break
+                self._begin(claimed, until, group, client)
+            return self._seconds_until(await self._outbox.next_due())
+        except Unavailable as exc:
+            logger.warning("callbacks wait", extra={"action": "callbacks_wait", "reason": str(exc)})
+            return self._poll_seconds
+        except Exception:  # what is broken now may be right again soon, and the loop must be there then
+            logger.exception("callbacks wait", extra={"action": "callbacks_broken"})
+            return self._poll_seconds
+
+    def _begin(
+        self, claimed: Sequence[Callback], until: datetime, group: asyncio.TaskGroup, client: httpx.AsyncClient
+    ) -> None:
+        for callback in claimed:
+            host = host_of(callback.url)
+            if self._places.take(host):
+                group.create_task(self._serve(host, callback, client))
+            else:
+                self._held.setdefault(host, deque()).append((callback, until))
+
+    def _seconds_until(self, next_due: datetime | None) -> float:
+        if next_due is None:
+            return self._poll_seconds
+        seconds = (next_due - self._now()).total_seconds()
+        return min(self._poll_seconds, seconds if seconds > 0 else LEAST_WAIT_SECONDS)
+
+    async def _serve(self, host: str, callback: Callback | None, client: httpx.AsyncClient) -> None:
+        """Keep one place at ``host`` as long as claimed callbacks wait for it."""
+        try:
+            while callback is not None:
+                with log_ids(task_id=callback.task_id):
+                    await self._deliver(callback, client)
+                callback = self._next_held(host)
+        finally:
+            self._places.leave(host)
+            self.wake()
+
+    def _next_held(self, host: str) -> Callback | None:
+        waiting = self._held.get(host)
+        while waiting:
+            callback, until = waiting.popleft()
+            if self._now() < until:
+                return callback
+        self._held.pop(host, None)
+        return None
+
+    async def _deliver(self, callback: Callback, client: httpx.AsyncClient) -> None:
+        at = self._now()
+        try:
+            reply = await self._sent(callback, at, client)
+            await self._record(callback, at, reply)
+        except Unavailable as exc:
+            # Its lease runs out, and then it is sent again.
+            facts = {"action": "callback_not_recorded", "callback": callback.id, "reason": str(exc)}
+            logger.warning("callback not recorded", extra=facts)
+        except Exception:
+            facts = {"action": "callback_not_recorded", "callback": callback.id, "reason": "see the trace"}
+            logger.exception("callback not recorded", extra=facts)
+
+    async def _sent(self, callback: Callback, at: datetime, client: httpx.AsyncClient) -> Reply:
+        try:
+            task = await self._tasks.get(callback.task_id, None)
+            if not task.status.is_final:
+                return Reply(error="The task was started again; its end has a callback of its own.", hopeless=True)
+            body = task_body(task, await self._text(task))
+            headers = self._signer.headers(task.owner, id=callback.id, at=at, body=body)
+            return await deliver(client, callback.url, body, headers, timeout=self._timeout)
+        except NotFound:
+            return Reply(error="The task was deleted.", hopeless=True)
+        except Unavailable:
+            raise
+        except Exception:  # one that cannot be sent must not hold up the others, and is not tried in a circle
+            logger.exception("callback failed", extra={"action": "callback_broken", "callback": callback.id})
+            return Reply(error="The server could not send it; its log says why.")
+
+    async def _text(self, task: TaskRecord) -> list[Segment] | None:
+        """The segments of ``task``; None when they are too much for a callback, or there are none to tell of."""
+        if task.status is not TaskStatus.SUCCEEDED:
+            return None
+        found: list[Segment] = []
+        size = 0
+        while True:
+            page = await self._tasks.segments(task.id, after=found[-1].id + 1 if found else 0, limit=PAGE)
+            found += page
+            size += sum(map(size_of, page))
+            if size > self._max_bytes:
+                return None
+            if len(page) < PAGE:
+                return found
+
+    async def _record(self, callback: Callback, at: datetime, reply: Reply) -> None:
+        number = callback.attempts + 1
+        status, next_attempt_at = after(
+            reply, attempt=number, most=self._attempts, now=self._now(), chance=self._chance()
+        )
+        attempt = CallbackAttempt(
+            number=number,
+            at=at,
+            status_code=reply.status_code,
+            error=reply.error,
+            response=reply.response,
+            seconds=reply.seconds,
+        )
+        await self._outbox.record(callback, attempt, status=status, next_attempt_at=next_attempt_at)
+        _log(callback, attempt, status)
+
+
+class Places:
+    """How many deliveries run: in all, and to each host."""
+
+    def __init__(self, most: int, most_per_host: int) -> None:
+        self._most, self._most_per_host = most, most_per_host
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def free(self) -> int:
+        return self._most - self._taken.total()
+
+    def take(self, host: str) -> bool:
+        if self.free <= 0 or self._taken[host] >= self._most_per_host:
+            return False
+        self._taken[host] += 1
+        return True
+
+    def leave(self, host: str) -> None:
+        self._taken[host] -= 1
+        if not self._taken[host]:
+            del self._taken[host]
+
+    def full_hosts(self) -> list[str]:
+        return [host for host, taken in self._taken.items() if taken >= self._most_per_host]
+
+
+def _log(callback: Callback, attempt: CallbackAttempt, status: CallbackStatus) -> None:
+    """Only the host of the address: the rest of it may be as good as a password."""
+    host = host_of(callback.url)
+    if status is CallbackStatus.DELIVERED:
+        logger.info(
+            "callback delivered",
+            extra={
+                "action": "callback_delivered",
+                "callback": callback.id,
+                "host": host,
+                "attempt": attempt.number,
+                "status": attempt.status_code,
+                "seconds": attempt.seconds,
+            },
+        )
+        return
+    logger.warning(
+        "callback given up" if status is CallbackStatus.FAILED else "callback failed",
+        extra={
+            "action": "callback_failed",
+            "callback": callback.id,
+            "host": host,
+            "attempt": attempt.number,
+            "reason": attempt.error,
+            "last": status is CallbackStatus.FAILED,
+        },
+    )
