@@ -13,8 +13,8 @@ from kikitori.audio.vad import VadOptions, speech_spans
 from kikitori.engines.base import Language
 from kikitori.inference.loaded import LoadedModel
 from kikitori.options import DecodeOptions
+from kikitori.ordered import in_order
 from kikitori.pipeline.events import ResumePoint
-from kikitori.pipeline.ordered import in_order
 from kikitori.pipeline.windows import WINDOW_SECONDS, Window, join, tile
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Priority, Segment
 

@@ -19,10 +19,10 @@ from kikitori.errors import Unsupported
 from kikitori.inference.loaded import LoadedModel
 from kikitori.inference.pool import ModelPool
 from kikitori.options import DecodeOptions
+from kikitori.ordered import in_order
 from kikitori.pipeline.blocking import in_media_thread
 from kikitori.pipeline.decoding import ChannelDecoder, Decoded, cut_windows
 from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
-from kikitori.pipeline.ordered import in_order
 from kikitori.pipeline.windows import WINDOW_SECONDS, Window
 from kikitori.types import DecodeMode, Media, Priority, Segment, Transcript
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from kikitori.pipeline.ordered import in_order
+from kikitori.ordered import in_order
 
 
 async def test_results_come_in_the_order_of_the_jobs() -> None:
