@@ -135,6 +135,13 @@ class Settings(BaseSettings):
     callback_secret: SecretStr = Field(
         SecretStr(""), description="Signs callbacks (`whsec_…`); made and kept on the first start when empty."
     )
+    callback_attempts: int = Field(
+        10, ge=1, le=100, description="How often a callback is tried, over about a day, before it is given up."
+    )
+    callback_timeout_seconds: float = Field(15.0, gt=0, le=300, description="How long a receiver may take to answer.")
+    callback_max_bytes: int = Field(
+        256 * 1024, ge=0, description="A longer result is not in the callback itself, which then has a link to it."
+    )
     llm_base_url: str = Field("", description="OpenAI-compatible chat endpoint for summaries and chat.")
     llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the chat endpoint.")
     llm_model: str = Field("", description="Model of the chat endpoint.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from kikitori.errors import Conflict, NotFound
 from kikitori.media.guard import Guard
@@ -13,11 +13,13 @@ from kikitori.tasks.callback_urls import check_callback_url
 from kikitori.tasks.callbacks import CallbackSender
 from kikitori.tasks.signing import Signer
 
+Delivery: TypeAlias = tuple[Callback, Sequence[CallbackAttempt]]
+
 
 class Deliveries(Protocol):
     """What was sent, and what will be; ``store.callbacks.CallbackStore``."""
 
-    async def attempts(self, task_id: str) -> Sequence[tuple[Callback, Sequence[CallbackAttempt]]]: ...
+    async def attempts(self, task_id: str) -> Sequence[Delivery]: ...
 
     async def resend(self, task_id: str) -> Callback: ...
 
@@ -41,12 +43,12 @@ class CallbackDesk:
         """``url`` as a task stores it. Raises InvalidInput, ForbiddenAddress."""
         return check_callback_url(self._guard, url, param=param)
 
-    async def list(self, task_id: str, owner: str | None) -> Sequence[tuple[Callback, Sequence[CallbackAttempt]]]:
+    async def list(self, task_id: str, owner: str | None) -> Sequence[Delivery]:
         """Raises NotFound."""
         await self._tasks.get(task_id, owner)
         return await self._deliveries.attempts(task_id)
 
-    async def resend(self, task_id: str, owner: str | None) -> Callback:
+    async def resend(self, task_id: str, owner: str | None) -> Delivery:
         """Send the last callback of a task once more, now, under its old id. Raises NotFound, Conflict."""
         task = await self._tasks.get(task_id, owner)
         if not task.callback_url:
@@ -55,7 +57,7 @@ class CallbackDesk:
             raise Conflict(f"The task {task_id} has no callback yet.", remedy="It is sent when the task ends.")
         callback = await self._deliveries.resend(task_id)
         self._sender.wake()
-        return callback
+        return next(found for found in await self._deliveries.attempts(task_id) if found[0].id == callback.id)
 
     async def test(self, url: str, owner: str) -> Reply:
         """What ``url`` answers to a test event. Raises InvalidInput, ForbiddenAddress."""

@@ -23,7 +23,7 @@ from kikitori.store.task_records import Callback, CallbackAttempt, CallbackStatu
 from kikitori.tasks.backoff import DELAYS, Reply, after
 from kikitori.tasks.callback_urls import host_of
 from kikitori.tasks.delivery import deliver
-from kikitori.tasks.payload import size_of, task_body, body_of_test
+from kikitori.tasks.payload import body_of_test, size_of, task_body
 from kikitori.tasks.signing import Signer
 from kikitori.types import Segment
 
