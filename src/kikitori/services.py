@@ -16,7 +16,7 @@ import anyio.to_thread
 from kikitori.audio.vad import VadOptions, file_speech_spans
 from kikitori.engines.devices import DeviceChoice, check_compute_type, choose_device
 from kikitori.engines.registry import engine_info, load_engine
-from kikitori.errors import DecodingCancelled, KikitoriError
+from kikitori.errors import DecodingCancelled, KikitoriError, ModelNotFound
 from kikitori.inference.hub import OnProgress
 from kikitori.inference.models import ModelCatalog, ModelSpec
 from kikitori.inference.placement import Hardware
@@ -40,6 +40,8 @@ RETRY_SECONDS = 30.0
 
 class FileTranscriber(Protocol):
     """Decodes recordings; ``pipeline.transcriber.Transcriber``."""
+
+    def check(self, options: DecodeOptions, *, model: str = "") -> None: ...
 
     def stream(
         self,
@@ -109,6 +111,16 @@ class Services:
         if self.pool.ready:
             return ""
         return self.not_ready_because or "The default model is not loaded."
+
+    def check_supported(self, model: str, options: DecodeOptions) -> None:
+        """Raise ModelNotFound or Unsupported for what could not be done later either. Blocking: looks at the disk."""
+        try:
+            self.catalog.resolve(model)
+        except ModelNotFound:
+            if model:
+                raise
+            return  # the default model may be on its way
+        self.transcriber.check(options, model=model)
 
     async def speech_spans(self, media: Media, options: DecodeOptions) -> tuple[list[SpeechSpan], float]:
         """Where somebody speaks in ``media`` by the ``vad_*`` options, and its length, in seconds.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language
-from kikitori.errors import ModelNotFound
+from kikitori.errors import KikitoriError, ModelNotFound
 from kikitori.inference.models import ModelSpec
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
@@ -56,6 +56,11 @@ class FakeTranscriber:
     def __init__(self, script: Iterable[Step]) -> None:
         self.script = tuple(script)
         self.calls: list[FakeCall] = []
+        self.refuses: KikitoriError | None = None
+
+    def check(self, options: DecodeOptions, *, model: str = "") -> None:
+        if self.refuses is not None:
+            raise self.refuses
 
     async def stream(
         self,

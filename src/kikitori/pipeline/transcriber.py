@@ -72,7 +72,7 @@ class Transcriber:
         Busy, Unavailable.
         """
         started = self._clock()
-        _check(self._pool.info(model), options)  # before a model is loaded for nothing
+        self.check(options, model=model)  # before a model is loaded for nothing
         async with self._pool.use(model) as loaded:
             _check(loaded.info, options)  # a model may know less than its engine
             duration = await _promised_duration(media)
@@ -85,6 +85,10 @@ class Transcriber:
                             seconds = self._clock() - started
                             self._listener.transcribed(transcription.seconds_done, seconds, loaded.spec.id)
                         yield event
+
+    def check(self, options: DecodeOptions, *, model: str = "") -> None:
+        """Raise ModelNotFound or Unsupported for what ``stream`` would refuse. Blocking: looks at the disk."""
+        _check(self._pool.info(model), options)
 
     async def transcribe(
         self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL

@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from kikitori import __version__
+from kikitori.media.guard import Guard
 from kikitori.services import Services
 from kikitori.settings import Settings
 from kikitori.web import binding, docs, openapi
@@ -78,6 +79,7 @@ def _state(services: Services) -> WebState:
     return WebState(
         services=services,
         uploads=make_uploads(settings),
+        guard=Guard.allowing(settings.allowed_addresses),
         calls=CallLimit(settings.key_concurrency),
         render_threads=anyio.CapacityLimiter(RENDER_THREADS),
         open_without_keys=settings.insecure or binding.is_loopback(settings.host),

@@ -2,6 +2,7 @@
 
 Without any key a server on loopback is open. As soon as there is one, everything but ``/``,
 ``/docs`` and ``/health`` needs a key: ``Authorization: Bearer …``, ``x-api-key`` or ``api-key``.
+Browsers can set no header on an EventSource or a WebSocket: there the query may carry it, as ``api_key``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
+from starlette.requests import HTTPConnection
 
 from kikitori.errors import Forbidden, Unauthorized
 from kikitori.services import Keys
 from kikitori.settings import Settings
 from kikitori.store.keys import Scope
 from kikitori.web import binding
-from kikitori.web.state import State
+from kikitori.web.state import State, WebState
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, made with `kikitori keys create`.")
 _header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same key, in a header of its own.")
@@ -40,6 +42,11 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
+    @property
+    def sees(self) -> str | None:
+        """Whose tasks it sees: its owner's; None: everybody's."""
+        return None if Scope.ADMIN in self.scopes else self.owner
+
 
 async def caller_of(
     request: Request,
@@ -49,15 +56,49 @@ async def caller_of(
     azure_header: Annotated[str | None, Security(_azure_header)],
 ) -> Caller:
     """Whoever sent ``request``; raises Unauthorized."""
+    return await identify(request, state, bearer.credentials if bearer else header or azure_header or "")
+
+
+async def watcher_of(
+    request: Request,
+    state: State,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+    azure_header: Annotated[str | None, Security(_azure_header)],
+    api_key: Annotated[str, Query(description="The key, for clients that cannot set a header.")] = "",
+) -> Caller:
+    """Whoever wants to watch and may; raises Unauthorized, Forbidden."""
+    secret = bearer.credentials if bearer else header or azure_header or api_key
+    return allowed(await identify(request, state, secret), Scope.TRANSCRIBE)
+
+
+def socket_secret(connection: HTTPConnection) -> str:
+    """The key that the opening of a WebSocket carries; empty: none."""
+    headers = connection.headers
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    return headers.get("x-api-key") or headers.get("api-key") or connection.query_params.get("api_key", "")
+
+
+async def identify(connection: HTTPConnection, state: WebState, secret: str) -> Caller:
+    """Whoever opened ``connection`` with the key ``secret``, which may be empty. Raises Unauthorized, Forbidden."""
     if await state.services.keys.any():
-        return await _key_holder(state.services.keys, bearer.credentials if bearer else header or azure_header or "")
+        return await _key_holder(state.services.keys, secret)
     if not state.open_without_keys:
         raise Unauthorized("This server has no API key yet.", remedy="Make one with `kikitori keys create`.")
-    _require_this_machine(request, state.services.settings)
-    return Caller(id=f"address {request.client.host if request.client else 'unknown'}")
+    _require_this_machine(connection, state.services.settings)
+    return Caller(id=f"address {connection.client.host if connection.client else 'unknown'}")
 
 
-def _require_this_machine(request: Request, settings: Settings) -> None:
+def allowed(caller: Caller, scope: Scope) -> Caller:
+    """The caller, who may do ``scope``. Raises Forbidden."""
+    if not caller.may(scope):
+        raise Forbidden(f"This key lacks the scope {scope.value!r}.", remedy="Use a key that has it.")
+    return caller
+
+
+def _require_this_machine(connection: HTTPConnection, settings: Settings) -> None:
     """Without keys, pages of other sites must not reach the server through its user's browser.
 
     A browser says where a page comes from (Origin), and by which name it found the server (Host): a foreign name that
@@ -65,10 +106,10 @@ def _require_this_machine(request: Request, settings: Settings) -> None:
     """
     if settings.insecure:
         return
-    host = _hostname(f"//{request.headers.get('host', '')}")
+    host = _hostname(f"//{connection.headers.get('host', '')}")
     if host and not (binding.is_this_machine(host) or host == settings.host.lower()):
         raise Forbidden(f"A server without keys does not answer to the name {host!r}.", remedy=_OPEN_REMEDY)
-    origin = request.headers.get("origin", "")
+    origin = connection.headers.get("origin", "")
     allowed = settings.cors_origins
     if origin and not (binding.is_this_machine(_hostname(origin)) or {"*", origin} & set(allowed)):
         raise Forbidden(f"Pages of {origin} may not use this server.", remedy=_OPEN_REMEDY)
@@ -97,9 +138,7 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
     """A dependency: the caller, who may do ``scope``. Raises Unauthorized, Forbidden."""
 
     async def caller_with_scope(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-        if not caller.may(scope):
-            raise Forbidden(f"This key lacks the scope {scope.value!r}.", remedy="Use a key that has it.")
-        return caller
+        return allowed(caller, scope)
 
     return caller_with_scope
 
@@ -108,3 +147,4 @@ AnyCaller = Annotated[Caller, Depends(caller_of)]
 """Whoever has a key, whatever its scopes."""
 MayTranscribe = Annotated[Caller, Depends(needs(Scope.TRANSCRIBE))]
 MayManageModels = Annotated[Caller, Depends(needs(Scope.MODELS))]
+MayWatch = Annotated[Caller, Depends(watcher_of)]

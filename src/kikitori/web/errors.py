@@ -48,6 +48,16 @@ RETRY_LATER_SECONDS = 5.0
 """Retry-After of a 503: loading a model takes about this long."""
 
 
+RESTARTING_CLOSE = 1012
+FAILED_CLOSE = 1011
+
+
+def close_code_of(error: KikitoriError) -> int:
+    """The code that a WebSocket closes with: 4000 + the HTTP status."""
+    status, _ = status_of(error)
+    return FAILED_CLOSE if status == 500 else 4_000 + status
+
+
 def status_of(error: KikitoriError) -> tuple[int, str]:
     """The HTTP status of ``error`` and its OpenAI type."""
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)

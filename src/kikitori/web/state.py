@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import anyio
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI
+from starlette.requests import HTTPConnection
 
+from kikitori.media.guard import Guard
 from kikitori.services import Services
 from kikitori.web.limits import CallLimit
 from kikitori.web.uploads import Uploads
@@ -19,6 +21,8 @@ class WebState:
 
     services: Services
     uploads: Uploads
+    guard: Guard
+    """Where links of clients may lead."""
     calls: CallLimit
     render_threads: anyio.CapacityLimiter
     """Long transcripts are written out on threads, so that nobody waits for them."""
@@ -30,8 +34,9 @@ def attach(app: FastAPI, state: WebState) -> None:
     app.state.web = state
 
 
-def state_of(request: Request) -> WebState:
-    state = request.app.state.web
+def state_of(connection: HTTPConnection) -> WebState:
+    """That of a request or of a WebSocket."""
+    state = connection.app.state.web
     assert isinstance(state, WebState)
     return state
 
