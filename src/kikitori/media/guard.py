@@ -247,8 +247,9 @@ class _Body(httpx.AsyncByteStream):
         if self._unread:
             return
         received = 0
+        assert isinstance(self._answer.stream, AsyncIterable)
         with _httpx_errors():
-            async for data in self._answer.aiter_stream():
+            async for data in self._answer.stream:  # aiter_stream() cannot be gone on with; the OpenAI SDK does
                 received += len(data)
                 if self._max_bytes is not None and received > self._max_bytes:
                     raise self._too_large()
