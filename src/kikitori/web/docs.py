@@ -27,6 +27,28 @@ HOME = """<!doctype html>
 </html>
 """
 
+NARROW = """<style>
+@media (max-width: 640px) {
+  /* A form is a table whose columns do not fit on a phone: name above field. */
+  .swagger-ui .opblock-section-request-body tr.parameters,
+  .swagger-ui .opblock-section-request-body tr.parameters > td,
+  .swagger-ui .parameters-container tr[data-param-name],
+  .swagger-ui .parameters-container tr[data-param-name] > td {display: block; width: auto; max-width: 100%}
+  .swagger-ui .opblock-section-request-body table,
+  .swagger-ui .opblock-section-request-body tbody,
+  .swagger-ui .parameters-container table,
+  .swagger-ui .parameters-container tbody {display: block; width: auto}
+  .swagger-ui .parameters-col_description input,
+  .swagger-ui .parameters-col_description select,
+  .swagger-ui .parameters-col_description textarea {max-width: 100%; min-width: 0; box-sizing: border-box}
+  .swagger-ui .opblock-section-header {flex-wrap: wrap}
+  .swagger-ui .response-col_links {display: none}
+  .swagger-ui .opblock-section-header .btn {min-width: 0; padding: 5px 12px}
+  .swagger-ui .renderedMarkdown {overflow-wrap: anywhere}
+}
+</style>"""
+"""Swagger UI is made for wide screens."""
+
 
 def install(app: FastAPI) -> None:
     assets = Path(str(files("fastapi_offline"))) / "static"
@@ -49,7 +71,7 @@ def _corrected(schema: dict[str, Any]) -> dict[str, Any]:
 
 async def _swagger() -> HTMLResponse:
     """Addresses are relative, so that the page also works below a path of a reverse proxy."""
-    return get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="Kikitori API",
         swagger_js_url="docs/assets/swagger-ui-bundle.js",
@@ -57,6 +79,7 @@ async def _swagger() -> HTMLResponse:
         swagger_favicon_url="docs/assets/favicon.png",
         swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
     )
+    return HTMLResponse(bytes(page.body).replace(b"</head>", f"{NARROW}</head>".encode(), 1))
 
 
 async def _home(request: Request) -> HTMLResponse:

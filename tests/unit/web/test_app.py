@@ -195,6 +195,15 @@ async def test_the_documentation_needs_no_other_server(start: Start) -> None:
             assert (await app.client.get(f"/{path}")).status_code == 200
 
 
+async def test_the_documentation_is_laid_out_for_phones_too(start: Start) -> None:
+    """Seen in a browser 320 to 390 pixels wide: no form reaches beyond the screen."""
+    async with start() as app:
+        page = await app.client.get("/docs")
+    head = page.text.partition("</head>")[0]
+    assert "@media (max-width: 640px)" in head
+    assert int(page.headers["content-length"]) == len(page.content)
+
+
 async def test_every_option_is_documented(start: Start) -> None:
     async with start() as app:
         schema = (await app.client.get("/openapi.json")).json()
