@@ -24,6 +24,7 @@ from kikitori.web.errors import body_of, internal_body, stopping_body
 logger = logging.getLogger(__name__)
 
 DONE_FRAME = b"data: [DONE]\n\n"
+WAITING_FRAME = b": waiting\n\n"
 AUDIO_TOKENS_PER_SECOND = 50
 """Positions of Whisper's encoder; OpenAI's clients expect a number of tokens, and time is ours."""
 _LINE_ENDS = {"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -107,17 +108,29 @@ def data_frame(value: object) -> bytes:
     return f"data: {text}\n\n".encode()
 
 
-async def event_frames(
+def event_frames(
     events: AsyncIterable[TranscriptionEvent], asked: Asked, *, stopping: Callable[[], bool] = lambda: False
 ) -> AsyncGenerator[bytes, None]:
-    """Frames until the events end; an error becomes the last frame, with a key ``error``.
+    """Frames until the events end, in whatever way."""
+    return told_to_the_end(_written(events, StreamWriter(asked)), stopping=stopping)
+
+
+async def _written(events: AsyncIterable[TranscriptionEvent], writer: StreamWriter) -> AsyncGenerator[bytes, None]:
+    async for event in events:
+        for frame in writer.frames(event):
+            yield frame
+
+
+async def told_to_the_end(
+    frames: AsyncGenerator[bytes, None], *, stopping: Callable[[], bool] = lambda: False
+) -> AsyncGenerator[bytes, None]:
+    """``frames``; an error becomes the last one, with a key ``error``.
 
     So does being cancelled while the server is ``stopping``.
     """
-    writer = StreamWriter(asked)
     try:
-        async for event in events:
-            for frame in writer.frames(event):
+        async with aclosing(frames):
+            async for frame in frames:
                 yield frame
     except asyncio.CancelledError:
         if not stopping():
@@ -130,6 +143,31 @@ async def event_frames(
     except Exception:  # too late for a status: the client is told in the stream, the log gets the trace
         logger.exception("stream failed", extra={"action": "stream_failed"})
         yield data_frame(internal_body(current_ids().get("request_id", "")))
+
+
+async def kept_open(frames: AsyncGenerator[bytes, None], *, quiet_seconds: float) -> AsyncGenerator[bytes, None]:
+    """``frames``, and a comment, which clients skip, whenever none came for so long."""
+    coming: asyncio.Task[bytes] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.create_task(_next(frames))
+            if not (await asyncio.wait([coming], timeout=quiet_seconds))[0]:
+                yield WAITING_FRAME
+                continue
+            done, coming = coming, None
+            if frame := done.result():
+                yield frame
+            else:
+                return
+    finally:
+        if coming:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        await frames.aclose()
+
+
+async def _next(frames: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(frames, b"")
 
 
 class EventStream(Response):
