@@ -36,6 +36,12 @@ class Metrics:
         self._make_request_metrics()
         self._make_inference_metrics()
         self._make_audio_metrics()
+        self._callback_attempts = Counter(
+            "kikitori_callback_attempts",
+            "Attempts to deliver callbacks: delivered, pending (tried again later), failed (given up).",
+            ["outcome"],
+            registry=self.registry,
+        )
 
     def _make_request_metrics(self) -> None:
         self._requests = Counter(
@@ -123,6 +129,9 @@ class Metrics:
         self._decode_seconds.labels(model).inc(wall_seconds)
         if audio_seconds > 0:
             self._real_time_factor.labels(model).observe(wall_seconds / audio_seconds)
+
+    def callback_tried(self, outcome: str) -> None:
+        self._callback_attempts.labels(outcome).inc()
 
     def render(self) -> tuple[bytes, str]:
         """All values in Prometheus' text format, and its content type."""

@@ -259,6 +259,7 @@ def metric_rows() -> list[str]:
     metrics.call_waited("normal", 0.1)
     metrics.batch_ran("generate", 1, 0.1)
     metrics.transcribed(1.0, 1.0, "small")
+    metrics.callback_tried("delivered")
     table = []
     for family in metrics.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name

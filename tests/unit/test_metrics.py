@@ -52,6 +52,13 @@ def test_real_time_factor_and_audio_seconds() -> None:
     assert found["kikitori_real_time_factor_count", (("model", "small"),)] == 1
 
 
+def test_attempts_of_callbacks_are_counted_by_outcome() -> None:
+    metrics = Metrics()
+    for outcome in ("pending", "delivered", "delivered"):
+        metrics.callback_tried(outcome)
+    assert values(metrics)["kikitori_callback_attempts_total", (("outcome", "delivered"),)] == 2
+
+
 def test_the_pool_is_asked_at_every_scrape() -> None:
     metrics = Metrics()
     waiting, models = {"low": 2}, {"small": 500}

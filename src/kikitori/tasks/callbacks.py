@@ -73,6 +73,12 @@ class FinishedTasks(Protocol):
     async def segments(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Segment]: ...
 
 
+class CallbackListener(Protocol):
+    """Counts attempts; ``metrics.Metrics``."""
+
+    def callback_tried(self, outcome: str) -> None: ...
+
+
 class CallbackSender:
     """Used as ``async with``, which sends beside everything else until it is left."""
 
@@ -92,6 +98,7 @@ class CallbackSender:
         poll_seconds: float = POLL_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         chance: Callable[[], float] = random.random,
+        listener: CallbackListener | None = None,
     ) -> None:
         """``open_client`` gives a client that refuses private addresses: ``media.guard.guarded_client``."""
         self._outbox, self._tasks, self._signer = outbox, tasks, signer
@@ -99,6 +106,7 @@ class CallbackSender:
         self._attempts, self._max_bytes, self._timeout = attempts, max_bytes, timeout
         self._lease = timedelta(seconds=2 * timeout + LEASE_MARGIN_SECONDS)
         self._poll_seconds, self._now, self._chance = poll_seconds, now, chance
+        self._listener = listener
         self._places = Places(at_once, at_once_per_host)
         self._held: dict[str, deque[tuple[Callback, datetime]]] = {}
         """Claimed, but its host has no place yet; worth something until the time beside it."""
@@ -269,6 +277,8 @@ class CallbackSender:
             seconds=reply.seconds,
         )
         await self._outbox.record(callback, attempt, status=status, next_attempt_at=next_attempt_at)
+        if self._listener:
+            self._listener.callback_tried(status.value)
         _log(callback, attempt, status)
 
 

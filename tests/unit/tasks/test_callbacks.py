@@ -324,6 +324,25 @@ async def test_logs_name_the_host_and_nothing_else_of_an_address(
     assert "hunter2" not in logged and "B1" not in logged
 
 
+class Listener:
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def callback_tried(self, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+
+async def test_every_attempt_is_counted_by_its_outcome(world: World) -> None:
+    listener = Listener()
+    world.finish()
+    async with world.sending(500, 410, listener=listener) as sender:
+        await world.until_tried(1)
+        world.clock.go(60)
+        sender.wake()
+        await world.until_tried(2)
+    assert listener.outcomes == ["pending", "failed"]
+
+
 async def test_a_test_event_is_sent_once_and_its_answer_shown(world: World) -> None:
     world.answers = [418]
     reply = await world.sender().test("https://hooks.example.org/", "ann")
