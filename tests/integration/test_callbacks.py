@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -324,3 +327,29 @@ async def test_the_guarded_client_is_closed_with_the_sender(world: World) -> Non
     async with sender:
         await until(lambda: opened)
     assert [client.is_closed for client in opened] == [True]
+
+
+async def test_the_receiver_of_the_documentation_takes_ours_and_only_ours(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(from fastapi import .*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program.replace("whsec_…", SIGNER.secret("ann")), names)
+    task = finished_task(url="https://example.org/hook")
+    world.tasks.add(task, fake_segments(" Hello", " there."))
+    world.outbox.add(task, at=world.clock())
+
+    def client() -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=names["app"]))
+
+    sender = CallbackSender(
+        world.outbox, world.tasks, SIGNER, node_id="node_1", open_client=client, now=world.clock, poll_seconds=0.01
+    )
+    async with sender:
+        await until(lambda: len(world.outbox.tried["whk_task_1"]) == 1)
+        await world.outbox.resend("task_1")
+        await until(lambda: len(world.outbox.tried["whk_task_1"]) == 2)
+        assert (await sender.test("https://example.org/hook", "bob")).status_code == 401
+    assert [attempt.status_code for attempt in world.outbox.tried["whk_task_1"]] == [204, 204]
+    assert capsys.readouterr().out == "Hello there.\n"
