@@ -33,6 +33,6 @@ def check_callback_url(guard: Guard, url: str, *, param: str = PARAM) -> str:
 def host_of(url: str) -> str:
     """The host that a callback goes to, to tell receivers apart; empty for what is no address."""
     try:
-        return (urlsplit(url).hostname or "").rstrip(".")
+        return (urlsplit(url).hostname or "").rstrip(".")[:255]  # as much as the outbox keeps
     except ValueError:
         return ""

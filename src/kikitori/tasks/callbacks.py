@@ -49,7 +49,7 @@ class Outbox(Protocol):
 
     async def due(
         self, node_id: str, now: datetime, limit: int, lease_seconds: float, *, skip_hosts: Collection[str] = ()
-    ) -> list[Callback]:
+    ) -> Sequence[Callback]:
         """The longest due ones, which from now on nobody else gets for ``lease_seconds``."""
         ...
 
@@ -70,7 +70,7 @@ class FinishedTasks(Protocol):
 
     async def get(self, id: str, owner: str | None) -> TaskRecord: ...
 
-    async def segments(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Segment]: ...
+    async def segments(self, id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Segment]: ...
 
 
 class CallbackListener(Protocol):
