@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language
 from kikitori.errors import KikitoriError, ModelNotFound
 from kikitori.inference.models import ModelSpec
+from kikitori.llm.client import Message
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Media, Priority, Segment, Task, Transcript
@@ -237,3 +238,19 @@ class FakeEngine:
         for second in range(len(audio) // SAMPLE_RATE):
             text = calls.submit(("say", options.beam_size), f" second {second}")
             yield Segment(id=second, start=float(second), end=float(second + 1), text=text)
+
+
+class FakeChatModel:
+    """A language model that answers what ``answer`` makes of the messages, word by word, and keeps them."""
+
+    name = "fake"
+
+    def __init__(self, answer: Callable[[Sequence[Message]], str], *, context_tokens: int = 8_192) -> None:
+        self.answer, self.context_tokens = answer, context_tokens
+        self.asked: list[list[Message]] = []
+
+    async def stream(self, messages: Sequence[Message]) -> AsyncGenerator[str, None]:
+        self.asked.append([*messages])
+        for number, word in enumerate(self.answer(messages).split(" ")):
+            await asyncio.sleep(0)
+            yield f" {word}" if number else word

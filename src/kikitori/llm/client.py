@@ -12,7 +12,6 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -130,6 +129,8 @@ class ChatModels:
                 "No language model is set up here.",
                 remedy=f"The operator sets {' and '.join(missing)}; or send base_url and model of your own.",
             )
+        if _parsed(self._base_url) is None:
+            raise ChatFailed("The server's chat endpoint is no address.", remedy="Check KIKITORI_LLM_BASE_URL.")
         return Endpoint(
             base_url=self._base_url, api_key=api_key or self._api_key, model=model or self._model, brought=brought
         )
@@ -211,15 +212,18 @@ def _import_sdk() -> None:
 
 def _check_address(base_url: str) -> None:
     """Raises InvalidInput, which does not repeat it: people put keys into addresses."""
-    try:
-        parts = urlsplit(base_url)
-        is_plain = bool(parts.hostname) and parts.scheme in ("http", "https") and "@" not in parts.netloc
-        is_plain = is_plain and not (parts.query or parts.fragment) and (parts.port or 1) > 0
-    except ValueError:
-        is_plain = False
-    if not is_plain:
+    url = _parsed(base_url)
+    if url is None or url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
         remedy = "Write it as https://host/v1, without user, query or fragment; the key goes into api_key."
         raise InvalidInput("base_url is not the address of a chat endpoint.", remedy=remedy, param="base_url")
+
+
+def _parsed(base_url: str) -> httpx.URL | None:
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, UnicodeError):
+        return None
+    return url if 0 < (url.port or 80) < 65_536 else None
 
 
 @contextmanager

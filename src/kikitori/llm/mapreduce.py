@@ -1,13 +1,12 @@
-"""Transcripts of any length through a model that takes in only so much: notes on parts, then an answer from the notes."""
+"""Transcripts of any length through a model that takes in only so much: notes on parts, an answer from the notes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from kikitori.errors import InvalidInput
 from kikitori.llm.client import ChatModel, Message, complete
@@ -15,7 +14,7 @@ from kikitori.llm.prompts import Reading
 from kikitori.ordered import in_order
 
 BYTES_PER_TOKEN = 3
-"""A low estimate for every script: English has about 4 letters a token, Chinese and Japanese one character (3 bytes)."""
+"""Rather few in every script: English has about 4 letters a token, Chinese and Japanese one character of 3 bytes."""
 TOKENS_PER_LINE = 4
 """The mark and the end of a line are split finely."""
 ANSWER_SHARE = 4
@@ -111,7 +110,7 @@ def _pieces(line: str, room: int) -> Iterator[str]:
 
 def _calls(
     model: ChatModel, parts: Sequence[str], reading: Reading, room: int
-) -> Iterator[partial[Coroutine[Any, Any, str]]]:
+) -> Iterator[Callable[[], Awaitable[str]]]:
     words = room // NOTES_SHARE // TOKENS_PER_WORD
     for number, part in enumerate(parts, start=1):
         yield partial(complete, model, reading.part(part, number=number, count=len(parts), words=words))

@@ -43,6 +43,9 @@ def parse(answer: str, count: int) -> dict[int, str]:
         match = _NUMBERED.match(line)
         if match and 1 <= int(match[1]) <= count and match[2].strip() and not line.endswith(CUT):
             found.setdefault(int(match[1]), match[2].strip())
+    rest = [line.strip() for line in answer.splitlines() if line.strip()]
+    if count == 1 and not found and len(rest) == 1 and not rest[0].endswith(CUT):
+        return {1: rest[0]}  # of a single line, models forget the number
     return found
 
 

@@ -121,6 +121,8 @@ async def test_a_callers_endpoint_passes_the_guard_and_the_operators_need_not(se
         "https:///v1",
         "https://llm.example:99999/v1",
         "https://[llm/v1",
+        "https://l l m/v1",
+        "https://llm\n.example/v1",
         f"https://me:{THEIR_KEY}@llm.example/v1",
         f"https://llm.example/v1?key={THEIR_KEY}",
         f"https://llm.example/v1#{THEIR_KEY}",
@@ -130,6 +132,12 @@ async def test_an_address_that_is_none_is_not_repeated(models: ChatModels, base_
     error = await failure(models, base_url=base_url, model="theirs")
     assert isinstance(error, InvalidInput) and error.param == "base_url"
     assert THEIR_KEY not in error.public
+
+
+@pytest.mark.parametrize("base_url", ["localhost:11434/v1", "http://l l m/v1", "http://[llm/v1", "ftp://llm/v1"])
+async def test_an_address_in_the_settings_that_is_none(base_url: str) -> None:
+    error = await failure(ChatModels(guarded=guarded, base_url=base_url, model="house"))
+    assert isinstance(error, ChatFailed) and "KIKITORI_LLM_BASE_URL" in str(error)
 
 
 async def test_nobody_listens() -> None:
