@@ -110,7 +110,11 @@ class Settings(BaseSettings):
     chunk_seconds: float = Field(
         600.0, ge=30, le=3_600, description="Long files are decoded in chunks of at most this, cut at silences."
     )
-    max_upload_bytes: int = Field(2 * GIB, ge=1_024, description="Largest upload.")
+    max_upload_bytes: int = Field(2 * GIB, ge=1_024, description="Largest upload, and largest file behind a link.")
+    max_fetch_seconds: float = Field(3_600.0, gt=0, le=86_400, description="Fetching a link may take this long.")
+    max_playlist_entries: int = Field(
+        100, ge=1, le=10_000, description="A link to a playlist or a channel becomes at most so many tasks."
+    )
     max_audio_seconds: float = Field(
         24 * 3_600.0, gt=0, description="Longest recording; guards against tiny files that decode to days."
     )
@@ -125,12 +129,35 @@ class Settings(BaseSettings):
 
     # Storage
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder.")
-    queue_url: str = Field("", description="Database of the task queue; empty: the database above.")
+    queue_url: str = Field("", description="Not needed: tasks wait in the database itself, on every kind of it.")
     media_url: str = Field("", description="fsspec URL of the media store; empty: a folder in the data folder.")
+
+    # Tasks
+    worker: bool = Field(True, description="This server works on tasks; else it only takes them for other nodes.")
+    task_slots: int = Field(
+        0, ge=0, le=1_000, description="Tasks a node works on at once; 0: one for each core, or 16 for each GPU."
+    )
+    max_queued_tasks: int = Field(
+        1_000_000, ge=0, description="More waiting tasks than this are refused with 429; 0: no limit."
+    )
+    keep_media_days: float = Field(
+        30.0, ge=0, description="Recordings of tasks are removed so many days after the end; 0: kept."
+    )
+    keep_tasks_days: float = Field(
+        0.0, ge=0, description="Tasks are removed with their text so many days after the end; 0: kept."
+    )
 
     # Outside
     allowed_addresses: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Private networks (CIDR) that links and callbacks may reach all the same."
+    )
+    site_cookies: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Cookies of video sites, sent to that site alone, as JSON by host: a cookie file, or "
+        '`name=value; name=value`: `{"douyin.com": "/etc/kikitori/douyin.txt"}`.',
+    )
+    site_proxy: SecretStr = Field(
+        SecretStr(""), description="HTTP proxy for video sites: `http://[user:password@]host:port`."
     )
     callback_secret: SecretStr = Field(
         SecretStr(""), description="Signs callbacks (`whsec_…`); made and kept on the first start when empty."

@@ -27,7 +27,7 @@ MODEL_FLAGS = (
     *("max_batch_size", "offline"),
 )
 PATHS = ("data_dir", "tls_cert", "tls_key")
-NO_FLAG = frozenset({"callback_secret", "llm_api_key"})
+NO_FLAG = frozenset({"callback_secret", "llm_api_key", "site_cookies", "site_proxy"})
 """Secrets: every user of the machine can read the arguments of a process."""
 
 

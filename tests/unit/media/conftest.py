@@ -90,11 +90,11 @@ def endless(kind: str = "audio/wav", pause: float = 0.0) -> Answer:
     return answer
 
 
-def stalled(content: bytes = b"", kind: str = "audio/wav") -> Answer:
+def stalled(content: bytes = b"", length: int = 1_000_000) -> Answer:
     """``content``, and then silence until the client leaves."""
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(_head("200 OK", {"content-type": kind, "content-length": "1000000"}) + content)
+        writer.write(_head("200 OK", {"content-type": "audio/wav", "content-length": str(length)}) + content)
         await writer.drain()
         await _until_left(writer)
 
