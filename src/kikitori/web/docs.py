@@ -42,6 +42,7 @@ NARROW = """<style>
   .swagger-ui .parameters-col_description select,
   .swagger-ui .parameters-col_description textarea {max-width: 100%; min-width: 0; box-sizing: border-box}
   .swagger-ui .opblock-section-header {flex-wrap: wrap}
+  .swagger-ui .opblock .tab-header .tab-item.active h4 span::after {display: none}
   .swagger-ui .response-col_links {display: none}
   .swagger-ui .opblock-section-header .btn {min-width: 0; padding: 5px 12px}
   .swagger-ui .renderedMarkdown {overflow-wrap: anywhere}
