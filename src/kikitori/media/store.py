@@ -88,13 +88,13 @@ class MediaStore:
     async def local(self, key: str) -> AsyncGenerator[Path, None]:
         """A file to read, which is nobody's to change. Raises NotFound, NoSpace, Unavailable."""
         _check(key)
-        path = await self._do(lambda place: place.local(key))
+        path = await self._do(lambda place: place.local(key), reads=True)
         if path is not None:
             yield path
             return
         copy = disk.temporary(self.temporary, "media", PurePosixPath(key).suffix)
         try:
-            await self._do(partial(_fetch, key=key, path=copy))
+            await self._do(partial(_fetch, key=key, path=copy), reads=True)
             yield copy
         finally:
             with anyio.CancelScope(shield=True):
@@ -104,7 +104,7 @@ class MediaStore:
         """Does nothing when it is not there. Raises Unavailable."""
         _check(key)
         try:
-            await self._do(lambda place: place.delete(key))
+            await self._do(lambda place: place.delete(key), reads=True)
         except NotFound:
             pass
 
@@ -148,14 +148,20 @@ class MediaStore:
         await anyio.to_thread.run_sync(disk.remove_leftovers, self.temporary)
         await self._do(lambda place: place.sweep())
 
-    async def _do(self, work: Callable[[Place], T]) -> T:
-        return await anyio.to_thread.run_sync(self._blocking, work, limiter=self._threads)
+    async def _do(self, work: Callable[[Place], T], *, reads: bool = False) -> T:
+        """``reads``: what is not found has been deleted; anywhere else the store itself is missing."""
+        return await anyio.to_thread.run_sync(self._blocking, work, reads, limiter=self._threads)
 
-    def _blocking(self, work: Callable[[Place], T]) -> T:
+    def _blocking(self, work: Callable[[Place], T], reads: bool) -> T:
         with self._clear_errors():
             if self._place is None:
                 self._place = _Folder(self._folder()) if self.is_folder else _Objects(self.url)
-            return work(self._place)
+            try:
+                return work(self._place)
+            except FileNotFoundError as exc:
+                if reads:
+                    raise _gone() from exc
+                raise
 
     def _folder(self) -> Path:
         if not self.url:
@@ -168,8 +174,6 @@ class MediaStore:
             yield
         except KikitoriError:
             raise
-        except FileNotFoundError as exc:
-            raise NotFound("The media is not there any more.", remedy="Send it again.") from exc
         except ImportError as exc:
             raise Unavailable(
                 f"The media store {self._shown} needs a library that is not installed.",
@@ -199,7 +203,11 @@ class MediaStore:
 
 def _check(key: str) -> None:
     if not _KEY.fullmatch(key):
-        raise NotFound("The media is not there any more.", remedy="Send it again.")
+        raise _gone()
+
+
+def _gone() -> NotFound:
+    return NotFound("The media is not there any more.", remedy="Send it again.")
 
 
 def _fetch(place: Place, *, key: str, path: Path) -> None:
