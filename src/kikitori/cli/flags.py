@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -113,6 +113,15 @@ def option_flags() -> list[Flag]:
         )
         for row in rows
     ]
+
+
+def with_language_code(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options``, where ``--language korean`` is ``ko``."""
+    from kikitori.text.languages import LANGUAGE_NAMES
+
+    codes = {name: code for code, name in LANGUAGE_NAMES.items()}
+    language = str(options.get("language", "")).strip().lower()
+    return {**options, "language": codes.get(language, language)} if language else {**options}
 
 
 def layout_flags() -> list[Flag]:

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 FORMATS = ("txt", "json", "srt", "vtt", "tsv", "lrc", "ass", "text", "verbose_json")
 
 
-def parse_formats(given: Iterable[str]) -> tuple[OutputFormat, ...]:
+TASK_FORMATS = FORMATS[:7]
+"""Those of the texts of tasks."""
+
+
+def parse_formats(given: Iterable[str], *, allowed: Sequence[str] = FORMATS) -> tuple[OutputFormat, ...]:
     """``["txt,srt", "json"]`` → each format once, in order. Raises InvalidOption."""
     from kikitori.text.formats import OutputFormat
 
     names = [name.strip().lower() for text in given for name in text.split(",") if name.strip()]
     for name in names:
-        if name not in FORMATS:
-            raise InvalidOption("format", name, ", ".join(FORMATS))
+        if name not in allowed:
+            raise InvalidOption("format", name, ", ".join(allowed))
     return tuple(dict.fromkeys(OutputFormat(name) for name in names or ["txt"]))
 
 
@@ -80,11 +84,15 @@ class Folder:
         """One file for each format; ``.partial`` in its name when the recording was not heard to its end."""
         from kikitori.text.formats import render
 
+        texts = {each: render(transcript, each, layout=layout) for each in self._suffixes}
+        return self.write_texts(recording, texts, whole=whole)
+
+    def write_texts(self, recording: Recording, texts: Mapping[OutputFormat, str], *, whole: bool) -> list[Path]:
         written = []
-        for each, suffix in self._suffixes.items():
-            path = self._folder / f"{self._names[recording]}{'' if whole else '.partial'}{suffix}"
-            write_whole(path, render(transcript, each, layout=layout))
-            written.append(path)
+        for each, text in texts.items():
+            name = f"{self._names[recording]}{'' if whole else '.partial'}{self._suffixes[each]}"
+            write_whole(self._folder / name, text)
+            written.append(self._folder / name)
         return written
 
 
@@ -114,9 +122,11 @@ class Stdout:
     def write(self, recording: Recording, transcript: Transcript, layout: SubtitleLayout) -> None:
         from kikitori.text.formats import render
 
-        for each in self.formats:
+        self.write_texts(recording, {each: render(transcript, each, layout=layout) for each in self.formats})
+
+    def write_texts(self, recording: Recording, texts: Mapping[OutputFormat, str]) -> None:
+        for each, text in texts.items():
             self._head(recording, each)
-            text = render(transcript, each, layout=layout)
             self.out.write(text if text.endswith("\n") or not text else f"{text}\n")
             self.printed += 1
         self.out.flush()

@@ -37,9 +37,15 @@ class Reporter(Protocol):
 
     def begin(self, recording: Recording) -> None: ...
 
-    def advance(self, recording: Recording, progress: Progress) -> None: ...
+    def tell(self, recording: Recording, words: str) -> None:
+        """What it waits for."""
+        ...
 
-    def end(self, recording: Recording, transcript: Transcript | None) -> None:
+    def advance(self, recording: Recording, progress: Progress, *, elapsed: float | None = None) -> None:
+        """``elapsed``: seconds of work so far, where others measured them; else those since ``begin``."""
+        ...
+
+    def end(self, recording: Recording, transcript: Transcript | None, *, elapsed: float | None = None) -> None:
         """``transcript`` is None when it failed."""
         ...
 
@@ -92,17 +98,22 @@ class Lines:
         now = self._clock()
         self._running[recording] = _Running(began=now, told=now)
 
-    def advance(self, recording: Recording, progress: Progress) -> None:
+    def tell(self, recording: Recording, words: str) -> None:
+        self.note(f"{recording.name}: {words}")
+
+    def advance(self, recording: Recording, progress: Progress, *, elapsed: float | None = None) -> None:
         running, now = self._running[recording], self._clock()
         if now - running.told < LINE_EVERY_SECONDS or progress.fraction == 1:
             return
         running.told = now
-        self.note(f"{recording.name}: {progress_words(progress, now - running.began)}")
+        spent = now - running.began if elapsed is None else elapsed
+        self.note(f"{recording.name}: {progress_words(progress, spent)}")
 
-    def end(self, recording: Recording, transcript: Transcript | None) -> None:
+    def end(self, recording: Recording, transcript: Transcript | None, *, elapsed: float | None = None) -> None:
         running = self._running.pop(recording)
         if transcript is not None:
-            self.note(f"{recording.name}: done, {summary(transcript, self._clock() - running.began)}")
+            spent = self._clock() - running.began if elapsed is None else elapsed
+            self.note(f"{recording.name}: done, {summary(transcript, spent)}")
 
 
 def progress_words(progress: Progress, elapsed: float) -> str:
@@ -166,15 +177,19 @@ class Bars:
         self._began[recording] = self._clock()
         self._tasks[recording] = self._bars.add_task("", total=None, shown=shown, facts="")
 
-    def advance(self, recording: Recording, progress: Progress) -> None:
-        facts = progress_words(progress, self._clock() - self._began[recording])
+    def tell(self, recording: Recording, words: str) -> None:
+        self._bars.update(self._tasks[recording], facts=words)
+
+    def advance(self, recording: Recording, progress: Progress, *, elapsed: float | None = None) -> None:
+        spent = self._clock() - self._began[recording] if elapsed is None else elapsed
+        facts = progress_words(progress, spent)
         self._bars.update(self._tasks[recording], completed=progress.seconds_done, total=progress.duration, facts=facts)
 
-    def end(self, recording: Recording, transcript: Transcript | None) -> None:
+    def end(self, recording: Recording, transcript: Transcript | None, *, elapsed: float | None = None) -> None:
         self._bars.remove_task(self._tasks.pop(recording))
-        elapsed = self._clock() - self._began.pop(recording)
+        since = self._clock() - self._began.pop(recording)
         if transcript is not None:
-            self.note(f"✓ {recording.name}: {summary(transcript, elapsed)}")
+            self.note(f"✓ {recording.name}: {summary(transcript, since if elapsed is None else elapsed)}")
 
 
 def shortened(name: str, width: int) -> str:
@@ -202,10 +217,13 @@ class Silence:
     def begin(self, recording: Recording) -> None:
         return None
 
-    def advance(self, recording: Recording, progress: Progress) -> None:
+    def tell(self, recording: Recording, words: str) -> None:
         return None
 
-    def end(self, recording: Recording, transcript: Transcript | None) -> None:
+    def advance(self, recording: Recording, progress: Progress, *, elapsed: float | None = None) -> None:
+        return None
+
+    def end(self, recording: Recording, transcript: Transcript | None, *, elapsed: float | None = None) -> None:
         return None
 
 

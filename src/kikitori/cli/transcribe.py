@@ -13,9 +13,9 @@ import typer
 
 from kikitori.cli.config import MODEL_FLAGS, load_settings, settings_flags
 from kikitori.cli.exits import ExitCode, InvalidSetting, complain, guarded
-from kikitori.cli.flags import SectionedCommand, layout_flags, option_flags, with_flags
+from kikitori.cli.flags import SectionedCommand, layout_flags, option_flags, with_flags, with_language_code
 from kikitori.cli.inputs import STDIN, Missing, Recording, find_recordings
-from kikitori.cli.outputs import FORMATS, Folder, output_names, parse_formats, standard_output
+from kikitori.cli.outputs import FORMATS, TASK_FORMATS, Folder, output_names, parse_formats, standard_output
 from kikitori.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def transcribe(
         typer.Option(
             "--format",
             "-f",
-            metavar="|".join(FORMATS[:7]),
+            metavar="|".join(TASK_FORMATS),
             help="Form of the text; several with commas or by repeating the flag. Default: txt.",
             autocompletion=lambda incomplete: [name for name in FORMATS if name.startswith(incomplete)],
         ),
@@ -79,12 +79,9 @@ def transcribe(
     The text goes to stdout (or into a folder), everything else to stderr.
     """
     from kikitori.options import parse_options
-    from kikitori.text.languages import LANGUAGE_NAMES
     from kikitori.text.subtitle_options import parse_layout
 
-    codes = {name: code for code, name in LANGUAGE_NAMES.items()}
-    if language := str(options.get("language", "")).strip().lower():
-        options["language"] = codes.get(language, language)
+    options = with_language_code(options)
     asked = Asked(
         formats=parse_formats(formats or []),
         output=output,
@@ -145,7 +142,8 @@ def run(asked: Asked, found: Sequence[Recording | Missing]) -> ExitCode:
 @asynccontextmanager
 async def _backend(asked: Asked, stdin: Any, told: Reporter) -> AsyncIterator[Backend]:
     if asked.url:
-        from kikitori.cli.remote import RemoteBackend, form_fields
+        from kikitori.cli.api import form_fields
+        from kikitori.cli.remote import RemoteBackend
 
         fields = form_fields(asked.given, model=asked.settings.get("model", ""))
         async with RemoteBackend.open(asked.url, asked.api_key, fields, stdin) as remote:

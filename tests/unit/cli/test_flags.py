@@ -80,7 +80,9 @@ def test_defaults_typed_as_flags_are_the_defaults() -> None:
 
 def test_every_setting_but_the_secrets_is_a_flag_of_serve() -> None:
     names = [flag.name for flag in serve_flags()]
-    assert sorted(names) == sorted({"config", *Settings.model_fields} - {"callback_secret", "llm_api_key"})
+    secrets = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert secrets >= {"callback_secret", "llm_api_key", "site_cookies"}
+    assert sorted(names) == sorted({"config", *Settings.model_fields} - secrets)
     assert len(names) == len(set(names))
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from kikitori.cli.api import form_fields, server_address
 from kikitori.cli.inputs import Recording
 from kikitori.cli.interrupts import StoppableInput
-from kikitori.cli.remote import RemoteBackend, form_fields, server_address
+from kikitori.cli.remote import RemoteBackend
 from kikitori.errors import (
     Busy,
     Forbidden,

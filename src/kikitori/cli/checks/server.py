@@ -55,7 +55,7 @@ def check_database(settings: Settings) -> Iterator[Line]:
     from kikitori.store.database import Database, head_revision
 
     database = Database(settings.database)
-    if not _database_is_there(settings):
+    if not database_is_there(settings):
         yield Line(name="database", state=State.OK, detail=f"{database.shown} will be made on the first start")
         return
 
@@ -89,7 +89,7 @@ def check_keys(settings: Settings) -> Iterator[Line]:
             return sum(key.revoked_at is None for key in await KeyStore(database).list())
 
     try:
-        live = asyncio.run(count()) if _database_is_there(settings) else 0
+        live = asyncio.run(count()) if database_is_there(settings) else 0
         require_private(settings.host, has_keys=live > 0, insecure=settings.insecure)
     except Unavailable:
         return  # the check of the database says so
@@ -102,7 +102,7 @@ def check_keys(settings: Settings) -> Iterator[Line]:
     yield Line(name="keys", state=State.WARN if open_to_all else State.OK, detail=detail, remedy=remedy)
 
 
-def _database_is_there(settings: Settings) -> bool:
+def database_is_there(settings: Settings) -> bool:
     """A file of SQLite that is not there yet must not be made by looking."""
     from kikitori.store.urls import SQLITE, parse_url
 

@@ -1,0 +1,67 @@
+"""``kikitori tasks cancel``, ``retry`` and ``delete``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kikitori.cli.exits import guarded, say
+from kikitori.cli.tasks.access import DEFAULT_URL, ApiKey, Ids, Url, ask, for_each
+from kikitori.cli.tasks.facts import label_of
+
+if TYPE_CHECKING:
+    from kikitori.cli.tasks.client import TaskClient
+
+
+def register(app: typer.Typer) -> None:
+    for command in (cancel, retry, delete):
+        app.command()(command)
+
+
+@guarded
+def cancel(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
+    """End tasks that wait or run. What they have heard is kept."""
+
+    async def end(client: TaskClient, task_id: str) -> None:
+        task = await client.act(task_id, "cancel")
+        ended = task["status"] == "cancelled"
+        say(f"{task_id} ({label_of(task)}) {'is cancelled' if ended else 'is being cancelled'}.")
+
+    _run(ids, url, api_key, end)
+
+
+@guarded
+def retry(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
+    """Begin tasks again that failed, were cancelled or expired.
+
+    Their text so far is removed.
+    """
+
+    async def begin(client: TaskClient, task_id: str) -> None:
+        task = await client.act(task_id, "retry")
+        say(f"{task_id} ({label_of(task)}) is {task['status']} again.")
+
+    _run(ids, url, api_key, begin)
+
+
+@guarded
+def delete(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
+    """Remove tasks for good, with their recordings and texts.
+
+    One that runs is cancelled first.
+    """
+
+    async def remove(client: TaskClient, task_id: str) -> None:
+        await client.delete(task_id)
+        say(f"{task_id} is removed.")
+
+    _run(ids, url, api_key, remove)
+
+
+def _run(ids: list[str], url: str, api_key: str, act: Callable[[Any, str], Awaitable[None]]) -> None:
+    async def work(client: TaskClient) -> Any:
+        return await for_each(ids, lambda task_id: act(client, task_id))
+
+    raise typer.Exit(ask(url, api_key, work))

@@ -1,0 +1,58 @@
+"""``kikitori worker``: a node that works on tasks and answers no requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import typer
+
+from kikitori.cli.config import load_settings
+from kikitori.cli.exits import guarded, say
+from kikitori.cli.flags import Flag, SectionedCommand, with_flags
+from kikitori.cli.serve import serve_flags
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+OF_REQUESTS = frozenset(
+    "host port insecure tls_cert tls_key cors_origins max_queued_tasks key_concurrency worker tts_url llm_base_url "
+    "llm_model llm_context_tokens llm_timeout_seconds".split()
+)
+"""Settings that mean nothing where no request comes."""
+
+
+def worker_flags() -> list[Flag]:
+    return [flag for flag in serve_flags() if flag.name not in OF_REQUESTS]
+
+
+@app.command(cls=SectionedCommand)
+@guarded
+@with_flags("settings", worker_flags())
+def worker(*, settings: dict[str, Any]) -> None:
+    """Work on the tasks of a database.
+
+    Several nodes share a database (--database-url) and a media store (--media-url). SIGTERM or Ctrl-C ends this one:
+    what it works on goes back in the queue, and another node goes on where it was.
+    """
+    loaded = load_settings({**settings, "worker": True})
+    from kikitori.cli.interrupts import run_interruptibly
+    from kikitori.logs import configure_logging
+    from kikitori.services import open_services
+
+    configure_logging(loaded.log_format, loaded.log_level)
+
+    async def work() -> None:
+        async with open_services(loaded):
+            say(f"Kikitori works on the tasks of {_shown(loaded.database)}. Ctrl-C stops it.")
+            await asyncio.get_running_loop().create_future()
+
+    try:
+        run_interruptibly(work())
+    except KeyboardInterrupt:  # as a server ends
+        say("Stopped.")
+
+
+def _shown(url: str) -> str:
+    from kikitori.store.database import Database
+
+    return Database(url).shown
