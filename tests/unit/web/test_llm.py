@@ -425,7 +425,8 @@ class Leaving:
     def __init__(self, app: FastAPI, body: object) -> None:
         self.app, self.left = app, asyncio.Event()
         self.sent: list[Message] = []
-        self._messages: list[Message] = [{"type": "http.request", "body": json.dumps(body).encode()}]
+        self._body = json.dumps(body).encode()
+        self._messages: list[Message] = [{"type": "http.request", "body": self._body}]
 
     async def run(self) -> None:
         path = "/api/tasks/t1/summary"
@@ -439,7 +440,7 @@ class Leaving:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
+            "headers": [(b"host", b"localhost"), (b"content-length", str(len(self._body)).encode())],
             "client": ("127.0.0.1", 1),
             "server": ("localhost", 80),
         }
