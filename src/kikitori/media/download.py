@@ -42,9 +42,8 @@ class LeadsToPage(Exception):
 class TurnedAway(Exception):
     """The server answers with ``error``; for a browser it might do more."""
 
-    def __init__(self, url: str, error: KikitoriError) -> None:
-        super().__init__(url)
-        self.url = url
+    def __init__(self, error: KikitoriError) -> None:
+        super().__init__(str(error))
         self.error = error
 
 
@@ -197,7 +196,7 @@ class Download:
         error = LinkFailed(f"{self._host} answers {status}{reason}.", remedy=remedy, param=self._param)
         if status in TROUBLE and _kind(answer) not in PAGES:
             raise _BrokeOff(error)
-        raise TurnedAway(str(answer.url), error)
+        raise TurnedAway(error)
 
     def _check_kind(self, answer: httpx.Response, start: bytes) -> None:
         """Raises LeadsToPage and InvalidMedia. Many servers know little of media types, so the bytes count for more."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 
-from kikitori.errors import LinkFailed
+from kikitori.errors import KikitoriError, LinkFailed
 from kikitori.media.download import Download, LeadsToPage, TurnedAway
 from kikitori.media.guard import CONNECT_SECONDS, READ_SECONDS, Guard, guarded_client
-from kikitori.media.links import link_in, page_of
+from kikitori.media.links import is_site, link_in
 from kikitori.media.sites import Entry, Fetched, OnProgress, Playlist, Sites, UnknownSite
 
 __all__ = ["Entry", "Fetched", "Fetcher", "OnProgress", "Playlist"]
@@ -62,17 +62,23 @@ class Fetcher:
             ) from exc
 
     async def _fetch(self, url: str, folder: Path, on_progress: OnProgress | None, param: str) -> Fetched | Playlist:
+        if is_site(url):
+            return await self._sites.fetch(url, folder, on_progress=on_progress, param=param)
         try:
             return await self._download(url, folder, on_progress, param)
         except LeadsToPage as found:
-            page = _better_page(url, found.url)
+            page = found.url if is_site(found.url) else url
             return await self._sites.fetch(page, folder, on_progress=on_progress, param=param)
         except TurnedAway as found:  # some sites turn away whoever is no browser, but not their extractor
-            page = _better_page(url, found.url)
-            try:
-                return await self._sites.fetch(page, folder, on_progress=on_progress, known_only=True, param=param)
-            except UnknownSite:
-                raise found.error from None
+            error: KikitoriError = found.error
+        except LinkFailed as exc:
+            if not self._sites.proxied:
+                raise
+            error = exc
+        try:
+            return await self._sites.fetch(url, folder, on_progress=on_progress, known_only=True, param=param)
+        except UnknownSite:
+            raise error from None
 
     async def _download(self, url: str, folder: Path, on_progress: OnProgress | None, param: str) -> Fetched:
         async with guarded_client(
@@ -92,11 +98,3 @@ class Fetcher:
                 pause_seconds=self._pause_seconds,
                 param=param,
             ).run()
-
-
-def _better_page(asked: str, reached: str) -> str:
-    """The page for the extractor: as it was asked for, unless the redirect tells what a short link means."""
-    for url in (asked, reached):
-        if (page := page_of(url)) != url:
-            return page
-    return asked

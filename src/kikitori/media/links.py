@@ -5,13 +5,25 @@ from __future__ import annotations
 import re
 import unicodedata
 from email.message import Message
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from kikitori.errors import InvalidInput
 
 MAX_NAME_CHARACTERS = 150
+PAGES = (
+    (
+        r"https?://(?:[\w-]+\.)*(?:ies)?douyin\.com/(?:.*/)?(?:video/|note/|slides/|[^#]*[?&]modal_id=)(\d{8,})",
+        "https://www.douyin.com/video/{}",
+    ),
+)
+"""Sites with many addresses for one video: what they look like, and the page that the extractor reads."""
+SHORT_HOSTS = ("v.douyin.com",)
+SITES = (
+    *("tiktok.com", "douyin.com", "iesdouyin.com", "youtube.com", "youtu.be", "bilibili.com", "b23.tv", "nicovideo.jp"),
+    *("vimeo.com", "dailymotion.com", "twitch.tv", "soundcloud.com", "x.com", "twitter.com", "facebook.com"),
+    *("instagram.com", "weibo.com", "xiaohongshu.com", "kuaishou.com"),
+)
 _LINK = re.compile(r"https?://[^\s<>\"'“”‘’《》「」【】，。！？、]+", re.IGNORECASE)
-_DOUYIN_VIDEO = re.compile(r"/(?:video|note|slides)/(\d{8,})")
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 
 
@@ -26,14 +38,21 @@ def link_in(text: str, *, param: str = "url") -> str:
 
 
 def page_of(url: str) -> str:
-    """``url`` in the form that its site's extractor reads: Douyin has many addresses for one video."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not is_within(host, "douyin.com") and not is_within(host, "iesdouyin.com"):
-        return url
-    found = _DOUYIN_VIDEO.search(parts.path)
-    number = found[1] if found else next(iter(parse_qs(parts.query).get("modal_id", [])), "")
-    return f"https://www.douyin.com/video/{number}" if number.isascii() and number.isdigit() else url
+    """``url`` in the form that its site's extractor reads."""
+    for pattern, page in PAGES:
+        if found := re.match(pattern, url):
+            return page.format(found[1])
+    return url
+
+
+def is_site(url: str) -> bool:
+    """A link to one of the large video sites, where no file lies behind a link: its extractor may go first."""
+    return any(is_within(urlsplit(url).hostname or "", site) for site in SITES)
+
+
+def is_short(url: str) -> bool:
+    """The page that is meant is only known from a redirect, and no extractor follows it."""
+    return urlsplit(url).hostname in SHORT_HOSTS
 
 
 def is_within(host: str, domain: str) -> bool:

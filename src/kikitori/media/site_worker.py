@@ -65,7 +65,7 @@ class Job:
             self._say("error", **explain(exc))
 
     def _work(self, loader: Any) -> None:
-        url = self._job["url"]
+        url = self._page(loader)
         if self._job["known_only"] and not any(
             each.suitable(url) and each.IE_NAME != "generic" for each in loader._ies.values()
         ):
@@ -78,9 +78,20 @@ class Job:
             if len(entries) != 1 or not entries[0].get("formats"):
                 self._list(found, entries)
                 return
-            found = entries[0]
+            found = entries[0] | {"title": found.get("title") or entries[0].get("title")}
         _refuse_live(found)
         self._fetch(loader, found)
+
+    def _page(self, loader: Any) -> str:
+        """The link; a short one is followed to the page that it means."""
+        url: str = self._job["url"]
+        if self._job["short"]:
+            with loader.urlopen(url) as answer:
+                url = answer.url
+        for pattern, page in self._job["pages"]:
+            if found := re.match(pattern, url):
+                return str(page.format(found[1]))
+        return url
 
     def _list(self, found: dict[str, Any], entries: list[dict[str, Any]]) -> None:
         links = [entry for entry in (_entry(each) for each in entries) if entry]
@@ -104,6 +115,8 @@ class Job:
         return {
             "cachedir": False,
             "check_formats": None,
+            # A company's own authority in SSL_CERT_FILE is asked, where there is one.
+            "compat_opts": {"no-certifi"} if os.environ.get("SSL_CERT_FILE") else set(),
             "cookiefile": io.StringIO(self._job["cookies"]),
             "extract_flat": "in_playlist",
             "ffmpeg_location": os.path.join(self._job["folder"], "none"),
@@ -159,8 +172,7 @@ def choose(context: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _is_music(found: dict[str, Any]) -> bool:
-    by_note = MUSIC in str(found.get("format_note") or "").lower()
-    return by_note or (found.get("format_id") == "audio" and "tiktok" in str(found.get("url")))
+    return MUSIC in str(found.get("format_note") or "").lower() or found.get("format_id") == "audio"
 
 
 def _shorter_side(found: dict[str, Any]) -> int:
@@ -187,6 +199,7 @@ def _entry(found: dict[str, Any]) -> dict[str, Any] | None:
     url = found.get("url") or found.get("webpage_url")
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         return None
+    url = url.partition("#__youtubedl_smuggle=")[0]  # notes of an extractor to itself
     return {"url": url, "title": str(found.get("title") or ""), "duration": _number(found.get("duration"))}
 
 
@@ -281,7 +294,7 @@ def _bound_files(max_bytes: int) -> None:
     except ImportError:  # there are no such limits on Windows
         return
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing then fails with EFBIG
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes + 1_048_576, max_bytes + 1_048_576))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -295,7 +308,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is not one of our lines
     job = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _bound_files(job["max_bytes"])
+    _bound_files(job["max_file_bytes"])
     Job(job, output).run()
     os._exit(0)  # the thread above waits for good
 

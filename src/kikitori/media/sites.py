@@ -22,7 +22,7 @@ from kikitori.errors import ForbiddenAddress, LinkFailed, LiveStream, SiteFailed
 from kikitori.media import disk, site_worker
 from kikitori.media.cookies import cookie_file
 from kikitori.media.guard import Guard
-from kikitori.media.links import clean_name, is_within
+from kikitori.media.links import PAGES, clean_name, is_short, is_within
 from kikitori.media.proxy import GuardingProxy, check_proxy
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ START_SECONDS = 120.0
 """Without a word from the child before it has found anything."""
 TRAFFIC_SLACK_BYTES = 64 * 1024 * 1024
 """Pages and scripts, besides the media."""
+FILE_SLACK_BYTES = 1024 * 1024
+"""yt-dlp counts too and says it better; the limit of the process is for what it does not count."""
 KEPT_VARIABLES = ("SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR", "LANG", "LC_ALL", "TZ")
 
 DETAILS = ("title", "author", "duration", "page", "upload_date", "site", "id")
@@ -97,6 +99,11 @@ class Sites:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
 
+    @property
+    def proxied(self) -> bool:
+        """Sites may be reached that this machine does not reach by itself."""
+        return bool(self._proxy)
+
     async def fetch(
         self,
         url: str,
@@ -121,16 +128,19 @@ class Sites:
             async with GuardingProxy(self._guard, upstream=self._proxy, max_bytes=most) as proxy:
                 job = {
                     "url": url,
+                    "short": is_short(url),
+                    "pages": PAGES,
                     "folder": str(desk),
                     "proxy": proxy.url,
                     "cookies": cookie_file(self._cookies),
                     "known_only": known_only,
                     "max_bytes": self._max_bytes,
+                    "max_file_bytes": self._max_bytes + FILE_SLACK_BYTES,
                     "max_entries": self._max_entries,
                     "runtimes": _runtimes(),
                 }
                 last = await _run(job, desk, on_progress)
-                if last["event"] == "error":
+                if last["event"] == "error" or proxy.overflowed:
                     raise self._error(last, proxy, url, param)
             return _result(last, desk, folder)
         finally:
@@ -138,7 +148,7 @@ class Sites:
                 await anyio.to_thread.run_sync(disk.remove, desk)
 
     def _error(self, last: Mapping[str, Any], proxy: GuardingProxy, url: str, param: str) -> Exception:
-        code, message = last["code"], last.get("message", "")
+        code, message = last.get("code", "too_large"), last.get("message", "")
         host = self._guard.check_link(url).host
         reason = message if code == "broken" else ""  # what a site says may name the recording
         logger.info("site failed", extra={"action": "site_failed", "host": host, "code": code, "reason": reason})

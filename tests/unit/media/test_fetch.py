@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.unit.media.conftest import Answer, Site, body, endless, names, redirect, stalled, status
+from tests.unit.media.conftest import Answer, Site, body, endless, names, redirect, running, stalled, status
 
 from kikitori.errors import ForbiddenAddress, InvalidInput, InvalidMedia, LinkFailed, NoSpace, TooLarge
 from kikitori.media import disk
@@ -25,6 +25,11 @@ class FakeSites(Sites):
         super().__init__(Guard())
         self.pages: list[tuple[str, bool]] = []
         self.known = False
+        self.through_proxy = False
+
+    @property
+    def proxied(self) -> bool:
+        return self.through_proxy
 
     async def fetch(
         self,
@@ -115,14 +120,21 @@ async def test_media_that_is_called_html_is_media(site: Site, fetcher: Fetcher, 
     assert (await fetch(fetcher, site.url(), folder)).size_bytes == len(RIFF)
 
 
-async def test_a_short_link_of_douyin_is_followed_to_its_video(
+async def test_a_share_text_of_a_large_site_goes_to_its_extractor_at_once(
+    fetcher: Fetcher, sites: FakeSites, folder: Path
+) -> None:
+    await fetcher.fetch("7.43 复制打开抖音 https://v.douyin.com/iRNBho6u/ 01/12", folder)
+    assert sites.pages == [("https://v.douyin.com/iRNBho6u/", False)]
+
+
+async def test_a_redirect_to_a_large_site_is_taken_for_that_site(
     site: Site, sites: FakeSites, near: Guard, folder: Path
 ) -> None:
-    fetcher = Fetcher(Guard(near.networks, names(v_douyin_com="127.0.0.1", www_iesdouyin_com="127.0.0.1")), sites)
-    video = site.url("/share/video/7310000000000000001/?region=JP", host="www.iesdouyin.com")
-    site.pages |= {"/iRNBho6u/": redirect(video), "/share/video/7310000000000000001/": body(b"<html>", "text/html")}
-    await fetcher.fetch(f"7.43 复制打开抖音 {site.url('/iRNBho6u/', host='v.douyin.com')} 01/12", folder)
-    assert sites.pages == [("https://www.douyin.com/video/7310000000000000001", False)]
+    fetcher = Fetcher(Guard(near.networks, names(short_example="127.0.0.1", www_tiktok_com="127.0.0.1")), sites)
+    video = site.url("/@ann/video/1", host="www.tiktok.com")
+    site.pages |= {"/x": redirect(video), "/@ann/video/1": body(b"<html>", "text/html")}
+    await fetcher.fetch(site.url("/x", host="short.example"), folder)
+    assert sites.pages == [(video, False)]
 
 
 async def test_a_site_that_turns_us_away_is_asked_through_its_extractor(
@@ -132,6 +144,16 @@ async def test_a_site_that_turns_us_away_is_asked_through_its_extractor(
     site.pages["/video/1"] = status(403, b"<html>no</html>", **{"content-type": "text/html"})
     assert isinstance(await fetcher.fetch(site.url("/video/1"), folder), Playlist)
     assert sites.pages == [(site.url("/video/1"), True)]
+
+
+async def test_what_this_machine_cannot_reach_is_tried_through_the_proxy_of_the_sites(
+    fetcher: Fetcher, sites: FakeSites, folder: Path
+) -> None:
+    async with running(Site()) as closed:
+        pass
+    sites.known = sites.through_proxy = True
+    assert isinstance(await fetcher.fetch(closed.url("/video/1"), folder), Playlist)
+    assert sites.pages == [(closed.url("/video/1"), True)]
 
 
 async def test_a_download_that_breaks_off_goes_on_where_it_was(site: Site, fetcher: Fetcher, folder: Path) -> None:
