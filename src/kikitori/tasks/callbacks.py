@@ -39,7 +39,7 @@ POLL_SECONDS = 5.0
 """Callbacks of other nodes, and of nodes that died, are found within this time."""
 LEAST_WAIT_SECONDS = 0.5
 """Where something is due and cannot be had: another node has it, or its receiver is busy."""
-LEASE_MARGIN_SECONDS = 15.0
+LEASE_MARGIN_SECONDS = 5.0
 STOP_SECONDS = 5.0
 PAGE = 500
 
@@ -203,7 +203,7 @@ class CallbackSender:
         """Keep one place at ``host`` as long as claimed callbacks wait for it."""
         try:
             while callback is not None:
-                with log_ids(task_id=callback.task_id):
+                with log_ids(task=callback.task_id):
                     await self._deliver(callback, client)
                 callback = self._next_held(host)
         finally:
