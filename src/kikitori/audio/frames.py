@@ -56,13 +56,20 @@ FOREIGN = (av.FFmpegError, ValueError, OverflowError, RuntimeError)
 
 
 @contextmanager
-def open_audio(reader: Reader) -> Iterator[tuple[InputContainer, AudioStream]]:
-    """The container in ``reader`` and its first audio track that has a decoder."""
+def open_media(reader: Reader) -> Iterator[InputContainer]:
+    """The container in ``reader``."""
     container = _open(reader)
     try:
-        yield container, _audio_track(container)
+        yield container
     finally:
         container.close()
+
+
+@contextmanager
+def open_audio(reader: Reader) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """The container in ``reader`` and its first audio track that has a decoder."""
+    with open_media(reader) as container:
+        yield container, _audio_track(container)
 
 
 def _open(reader: Reader) -> InputContainer:
