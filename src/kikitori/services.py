@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import anyio.to_thread
@@ -19,21 +20,29 @@ from kikitori.engines.registry import engine_info, load_engine
 from kikitori.errors import DecodingCancelled, KikitoriError, ModelNotFound
 from kikitori.inference.hub import OnProgress
 from kikitori.inference.models import ModelCatalog, ModelSpec
-from kikitori.inference.placement import Hardware
+from kikitori.inference.placement import Hardware, usable_cores
 from kikitori.inference.pool import ModelPool
 from kikitori.inference.status import ModelState, ModelStatus
+from kikitori.llm.client import ChatModels
+from kikitori.media.guard import Guard, guarded_client
+from kikitori.media.sites import Fetched, Playlist
 from kikitori.metrics import Metrics
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.blocking import in_media_thread
 from kikitori.pipeline.events import ResumePoint, TranscriptionEvent
 from kikitori.pipeline.transcriber import Transcriber
 from kikitori.settings import Settings
+from kikitori.store.answers import AnswerStore
 from kikitori.store.database import Database
 from kikitori.store.keys import ApiKey, KeyStore
+from kikitori.tasks.callback_desk import CallbackDesk
+from kikitori.tasks.desk import TaskDesk
+from kikitori.tasks.opening import TaskPlan, open_tasks
 from kikitori.types import Media, Priority, SpeechSpan, Transcript
 
 logger = logging.getLogger(__name__)
 
+TASKS_PER_GPU = 16
 RETRY_SECONDS = 30.0
 """After a model that should be there from the start could not be had, it is tried again."""
 
@@ -89,6 +98,12 @@ class Keys(Protocol):
     async def verify(self, secret: str) -> ApiKey | None: ...
 
 
+class LinkFetcher(Protocol):
+    """Brings what a link leads to into a folder; ``media.fetch.Fetcher``."""
+
+    async def fetch(self, text: str, folder: Path) -> Fetched | Playlist: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Services:
     """What a server is made of; ``open_services`` builds it, a test may build its own."""
@@ -99,6 +114,12 @@ class Services:
     catalog: Catalog
     pool: Pool
     transcriber: FileTranscriber
+    tasks: TaskDesk
+    callbacks: CallbackDesk
+    answers: AnswerStore
+    llm: ChatModels
+    fetcher: LinkFetcher | None = None
+    """None: links are not fetched here."""
     not_ready_because: str = ""
     """What the default model waits for, while the pool is not ready."""
     draining: bool = False
@@ -167,13 +188,23 @@ async def open_services(
         catalog = make_catalog(settings)
         # Closed when no request runs any more: threads are joined, models unloaded.
         pool = await stack.enter_async_context(make_pool(settings, catalog, device, metrics=metrics))
+        transcriber = make_transcriber(settings, pool, metrics=metrics)
+        # Closed before the models that its tasks use.
+        tasks = await stack.enter_async_context(
+            open_tasks(database, transcriber, plan_tasks(settings, device), listener=metrics)
+        )
         services = Services(
             settings=settings,
             metrics=metrics,
             keys=keys,
             catalog=catalog,
             pool=pool,
-            transcriber=make_transcriber(settings, pool, metrics=metrics),
+            transcriber=transcriber,
+            tasks=tasks.desk,
+            callbacks=tasks.callbacks,
+            fetcher=tasks.fetcher,
+            answers=AnswerStore(database),
+            llm=make_chat_models(settings),
         )
         metrics.watch_pool(partial(_waiting, pool), partial(_memory, pool))
         # Closed first: a model that is still being fetched is not wanted any more.
@@ -231,6 +262,44 @@ def make_transcriber(settings: Settings, pool: ModelPool, *, metrics: Metrics | 
         chunk_seconds=settings.chunk_seconds,
         max_audio_seconds=settings.max_audio_seconds,
         listener=metrics,
+    )
+
+
+def plan_tasks(settings: Settings, device: DeviceChoice) -> TaskPlan:
+    return TaskPlan(
+        data_dir=settings.data_dir,
+        slots=(settings.task_slots or default_slots(device)) if settings.worker else 0,
+        media_url=settings.media_url,
+        max_queued=settings.max_queued_tasks,
+        allowed_addresses=tuple(settings.allowed_addresses),
+        max_fetch_bytes=settings.max_upload_bytes,
+        max_fetch_seconds=settings.max_fetch_seconds,
+        site_cookies={host: cookies.get_secret_value() for host, cookies in settings.site_cookies.items()},
+        site_proxy=settings.site_proxy.get_secret_value(),
+        max_playlist_entries=settings.max_playlist_entries,
+        callback_secret=settings.callback_secret.get_secret_value(),
+        callback_attempts=settings.callback_attempts,
+        callback_timeout=settings.callback_timeout_seconds,
+        callback_max_bytes=settings.callback_max_bytes,
+        media_days=settings.keep_media_days,
+        task_days=settings.keep_tasks_days,
+    )
+
+
+def default_slots(device: DeviceChoice) -> int:
+    """Tasks at once: enough that the next batch is ready while one runs. One file alone can fill a CPU."""
+    return TASKS_PER_GPU * len(device.indexes) if device.device != "cpu" else max(2, usable_cores())
+
+
+def make_chat_models(settings: Settings) -> ChatModels:
+    guard = Guard.allowing(settings.allowed_addresses)
+    return ChatModels(
+        guarded=partial(guarded_client, guard, param="base_url"),
+        base_url=settings.llm_base_url,
+        api_key=settings.llm_api_key.get_secret_value(),
+        model=settings.llm_model,
+        context_tokens=settings.llm_context_tokens,
+        silence_seconds=settings.llm_timeout_seconds,
     )
 
 

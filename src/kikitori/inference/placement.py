@@ -46,7 +46,7 @@ class Hardware:
 def configs(spec: ModelSpec, info: EngineInfo, hardware: Hardware) -> list[EngineConfig]:
     """One configuration for each replica of ``spec``."""
     device = hardware.device if hardware.device in info.devices else "cpu"
-    cores = _cores()
+    cores = usable_cores()
     if device != "cpu":
         indexes: Sequence[int] = hardware.device_index
     else:
@@ -119,6 +119,6 @@ def _as_load_failure(spec: ModelSpec, exc: Exception) -> ModelLoadFailed:
     return failure
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,141 @@
+"""Nodes know of each other: each writes a heartbeat, and takes up the tasks of those that stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from kikitori import __version__
+from kikitori.errors import KikitoriError, Unavailable
+from kikitori.store.nodes import NodeStore
+from kikitori.store.task_records import Node, new_id
+from kikitori.store.tasks import TaskStore
+from kikitori.tasks.changes import Changes
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 10.0
+MISSED_HEARTBEATS = 3
+MAX_ATTEMPTS = 5
+"""A task whose nodes died so often is taken for the cause."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def this_node(*, slots: int, media_url: str, now: Callable[[], datetime] = utc_now) -> Node:
+    """This process as the others see it."""
+    moment = now()
+    return Node(
+        id=new_id("node"),
+        host=socket.gethostname()[:200],
+        pid=os.getpid(),
+        version=__version__,
+        slots=slots,
+        started_at=moment,
+        heartbeat_at=moment,
+        media_url=media_url,
+    )
+
+
+class Cluster:
+    """This node's place among the others."""
+
+    def __init__(
+        self,
+        node: Node,
+        nodes: NodeStore,
+        tasks: TaskStore,
+        *,
+        running: Callable[[], Collection[str]],
+        changes: Changes,
+        on_recovered: Callable[[], None],
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """``running``: the tasks this process works on; ``on_recovered``: there is work in the queue again."""
+        self.node = node
+        self._nodes, self._tasks = nodes, tasks
+        self._running, self._changes, self._on_recovered = running, changes, on_recovered
+        self._heartbeat_seconds, self._now = heartbeat_seconds, now
+
+    async def join(self) -> None:
+        """Be seen, and take up what this machine's dead processes left.
+
+        Raises Unavailable when another node lives that has another media store: neither could read what came to the
+        other.
+        """
+        for other in await self._nodes.list():
+            if other.stopped_at is None and not self._is_dead(other) and other.media_url != self.node.media_url:
+                raise Unavailable(
+                    f"The node on {other.host} keeps its media elsewhere than this one.",
+                    remedy="Nodes of one database share a media store: give all of them the same KIKITORI_MEDIA_URL.",
+                )
+        await self._nodes.register(self.node)
+        await self.recover()
+
+    async def leave(self) -> None:
+        with suppress(KikitoriError):  # the others see it by the heartbeat
+            await self._nodes.stop(self.node.id, self._now())
+
+    async def run(self) -> None:
+        """Beat and look after the others, until cancelled."""
+        while True:
+            await asyncio.sleep(self._heartbeat_seconds)
+            try:
+                await self._nodes.beat(self.node.id, self._now())
+                await self.recover()
+            except KikitoriError as exc:  # the database is away: the next beat tries again
+                logger.warning("heartbeat failed", extra={"action": "heartbeat_failed", "reason": str(exc)})
+
+    async def recover(self) -> None:
+        """Put the tasks of dead nodes back in the queue, and those of this one that nobody works on."""
+        dead = [node for node in await self._nodes.list() if self._is_dead(node)]
+        of_dead = await self._tasks.recover([node.id for node in dead], max_attempts=MAX_ATTEMPTS)
+        dropped = await self._tasks.recover([self.node.id], max_attempts=MAX_ATTEMPTS, except_ids=self._running())
+        for node in dead:
+            await self._nodes.stop(node.id, self._now())
+            logger.warning("node died", extra={"action": "node_died", "node": node.id, "host": node.host})
+        found = [*of_dead, *dropped]
+        for task_id in found:
+            self._changes.tell(task_id)
+            logger.info("task recovered", extra={"action": "task_recovered", "task": task_id})
+        if found:
+            self._on_recovered()
+
+    def _is_dead(self, node: Node) -> bool:
+        if node.id == self.node.id or node.stopped_at is not None:
+            return False
+        silent = self._now() - node.heartbeat_at
+        if silent > timedelta(seconds=MISSED_HEARTBEATS * self._heartbeat_seconds):
+            return True
+        # Beside us: no need to wait for heartbeats, its process is there or it is not.
+        return node.host == self.node.host and not process_runs(node.pid)
+
+
+def process_runs(pid: int) -> bool:
+    """A process of this machine other than this one has the number ``pid``."""
+    if pid == os.getpid():
+        return False  # an earlier process had this number
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """It has ended, and its parent has not looked yet."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] == [b"Z"]
+    except OSError:
+        return False

@@ -1,0 +1,289 @@
+"""One attempt at one task: fetch → transcribe → end. Whatever interrupts it, it can be taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio.to_thread
+
+from kikitori.errors import Busy, KikitoriError
+from kikitori.logs import log_ids
+from kikitori.media import disk
+from kikitori.media.fetch import Fetcher
+from kikitori.media.sites import Fetched, Playlist
+from kikitori.media.store import MediaStore
+from kikitori.options import DecodeOptions, parse_options
+from kikitori.pipeline.events import Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
+from kikitori.store.task_records import NewTask, TaskError, TaskPriority, TaskRecord, TaskStatus, new_id
+from kikitori.store.tasks import LostTask, TaskStore
+from kikitori.tasks.changes import Changes
+from kikitori.tasks.writing import CancelRequested, TaskWriter, persistently, resume_point
+from kikitori.types import Media, Priority
+
+logger = logging.getLogger(__name__)
+
+PRIORITIES = {
+    TaskPriority.HIGH: Priority.HIGH,
+    TaskPriority.NORMAL: Priority.NORMAL,
+    TaskPriority.LOW: Priority.LOW,
+}
+
+LAST_WRITE_SECONDS = 5.0
+
+
+class Transcriber(Protocol):
+    """``pipeline.transcriber.Transcriber``."""
+
+    def stream(
+        self,
+        media: Media,
+        options: DecodeOptions,
+        *,
+        model: str = "",
+        priority: Priority = Priority.NORMAL,
+        resume: ResumePoint | None = None,
+    ) -> AsyncGenerator[TranscriptionEvent, None]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """What every attempt on this node shares."""
+
+    store: TaskStore
+    media: MediaStore
+    fetcher: Fetcher
+    transcriber: Transcriber
+    changes: Changes
+    folder: Path
+    """For what is fetched, until the media store has it."""
+    places: asyncio.Semaphore
+    """Tasks that decode at once."""
+    on_end: Callable[[], None] = lambda: None
+    """Told when a task has ended: there may be a callback to send."""
+
+
+class Execution:
+    """Runs one attempt. ``cancel`` ends the task; cancelling ``run`` gives it back to the queue."""
+
+    def __init__(
+        self, workplace: Workplace, task: TaskRecord, *, on_fetched: Callable[[], None] = lambda: None
+    ) -> None:
+        self._at, self.task, self._on_fetched = workplace, task, on_fetched
+        self._cancelled = False
+        self._work: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        """The owner wants the task to end: within one segment it has."""
+        self._cancelled = True
+        if self._work is not None:
+            self._work.cancel()
+
+    async def run(self) -> None:
+        """Returns when the attempt is over, however it ended; nothing is raised but a cancellation."""
+        with log_ids(task=self.task.id):
+            self._work = asyncio.create_task(self._attempt(), name=f"kikitori-{self.task.id}")
+            if self._cancelled:
+                self._work.cancel()
+            try:
+                await asyncio.wait([self._work])
+            except asyncio.CancelledError:
+                self._work.cancel()
+                await _settled(self._work)
+                await _settled(asyncio.create_task(self._release()))
+                raise
+            await self._conclude(self._work)
+            self._at.changes.tell(self.task.id)
+
+    async def _conclude(self, work: asyncio.Task[None]) -> None:
+        """Store how the attempt ended. Its last write is not given up half way."""
+        ending: Coroutine[Any, Any, None] | None = None
+        if work.cancelled() or isinstance(work.exception(), CancelRequested):
+            ending = self._end(TaskStatus.CANCELLED)
+        elif exc := work.exception():
+            ending = self._failed(exc)
+        if ending is not None:
+            await _settled(asyncio.create_task(ending))
+
+    async def _attempt(self) -> None:
+        if self.task.cancel_requested:
+            raise CancelRequested
+        if self.task.media_key is None and not await self._fetch():
+            return
+        self._on_fetched()
+        async with self._at.places:
+            await self._transcribe()
+        await self._end(TaskStatus.SUCCEEDED)
+
+    # Fetching
+
+    async def _fetch(self) -> bool:
+        """Bring the media of a link into the store. False: it was a list, whose entries are tasks of their own now."""
+        assert self.task.url is not None
+        found = await self._at.fetcher.fetch(self.task.url, self._at.folder)
+        if isinstance(found, Playlist):
+            await self._expand(found)
+            return False
+        try:
+            await self._keep(found)
+        finally:
+            await anyio.to_thread.run_sync(disk.remove, found.path)
+        return True
+
+    async def _keep(self, found: Fetched) -> None:
+        key = await self._at.media.save(found.path, task_id=self.task.id, suffix=found.path.suffix)
+        try:
+            await self._write(
+                lambda: self._at.store.fetched(
+                    self.task,
+                    media_key=key,
+                    media_bytes=found.size_bytes,
+                    file_name=found.file_name,
+                    details=found.details,
+                )
+            )
+        except LostTask:
+            await self._at.media.delete(key)
+            raise
+
+    async def _expand(self, playlist: Playlist) -> None:
+        children = [
+            replace(_as_new(self.task), id=new_id("task"), url=entry.url, file_name=entry.title, parent=self.task.id)
+            for entry in playlist.entries
+        ]
+        await persistently(lambda: self._at.store.expand(self.task, children, details=playlist.details))
+        self._at.on_end()
+
+    # Transcribing
+
+    async def _transcribe(self) -> None:
+        assert self.task.media_key is not None
+        options = parse_options({**self.task.options, "task": self.task.task_type.value})
+        async with self._at.media.local(self.task.media_key) as path:
+            await persistently(lambda: self._at.store.rewind(self.task))
+            while True:
+                try:
+                    await self._decode(path, options)
+                except Busy as busy:  # many requests beside us; what is done so far stays done
+                    await asyncio.sleep(busy.retry_after)
+                    self.task = await persistently(lambda: self._at.store.get(self.task.id, None))
+                else:
+                    return
+
+    async def _decode(self, path: Path, options: DecodeOptions) -> None:
+        writer = TaskWriter(self._at.store, self.task, on_write=self._at.changes.tell)
+        decoding = self._at.transcriber.stream(
+            path,
+            options,
+            model=self.task.model,
+            priority=PRIORITIES[self.task.priority],
+            resume=resume_point(self.task.checkpoint),
+        )
+        try:
+            async with aclosing(decoding) as events:
+                async for event in events:
+                    await self._note(event, writer)
+        finally:
+            # What was heard is kept, also when somebody stops it here.
+            await _settled(asyncio.create_task(_flushed(writer)))
+        await writer.flush()
+
+    async def _note(self, event: TranscriptionEvent, writer: TaskWriter) -> None:
+        match event:
+            case Started():
+                await self._write(
+                    lambda: self._at.store.started(
+                        self.task,
+                        duration=event.duration,
+                        language=event.language,
+                        language_probability=event.language_probability,
+                        model=event.model,
+                        engine=event.engine,
+                        mode=event.mode.value,
+                    )
+                )
+                writer.task = self.task
+            case SegmentDone():
+                writer.add(event.segment)
+            case Progress():
+                await writer.progress(event)
+
+    # Ending
+
+    async def _write(self, write: Callable[[], Awaitable[TaskRecord]]) -> None:
+        self.task = await persistently(write)
+        self._at.changes.tell(self.task.id)
+
+    async def _end(self, status: TaskStatus, error: TaskError | None = None) -> None:
+        try:
+            self.task = await persistently(lambda: self._at.store.finish(self.task, status, error=error))
+        except LostTask:
+            logger.info("task lost", extra={"action": "task_lost"})
+            return
+        self._at.on_end()
+        facts = {"action": "task_ended", "status": status.value, "attempts": self.task.attempts}
+        logger.info("task ended", extra=facts | ({"code": error.code} if error else {}))
+
+    async def _failed(self, exc: BaseException) -> None:
+        if isinstance(exc, LostTask):
+            logger.info("task lost", extra={"action": "task_lost"})
+        elif isinstance(exc, KikitoriError):
+            await self._end(TaskStatus.FAILED, TaskError(code=exc.code, message=exc.message, remedy=exc.remedy))
+        else:
+            logger.error("task broke", exc_info=exc, extra={"action": "task_broke"})
+            error = TaskError(
+                code="internal_error", message="The server failed on this task.", remedy="Its log says why."
+            )
+            await self._end(TaskStatus.FAILED, error)
+
+    async def _release(self) -> None:
+        try:
+            await self._at.store.release(self.task)
+        except (LostTask, KikitoriError) as exc:  # it is taken up when this node's heartbeat has stopped
+            logger.info("task not released", extra={"action": "task_not_released", "reason": str(exc)})
+
+
+def _as_new(task: TaskRecord) -> NewTask:
+    """What was asked for, less what belongs to one task alone."""
+    return NewTask(
+        id=task.id,
+        owner=task.owner,
+        priority=task.priority,
+        task_type=task.task_type,
+        model=task.model,
+        options=task.options,
+        formats=task.formats,
+        tags=task.tags,
+        platform=task.platform,
+        callback_url=task.callback_url,
+        expires_at=task.expires_at,
+    )
+
+
+async def _flushed(writer: TaskWriter) -> None:
+    with suppress(LostTask, CancelRequested, KikitoriError):  # whoever comes next meets it again
+        await writer.flush()
+
+
+async def _settled(task: asyncio.Task[None]) -> None:
+    """Wait for ``task``, also when the waiting one is cancelled, which is raised afterwards.
+
+    From then on it has ``LAST_WRITE_SECONDS``: a database that is away must not hold up the end of the process.
+    """
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task], timeout=LAST_WRITE_SECONDS if cancelled else None)
+        except asyncio.CancelledError:
+            cancelled = True
+        else:
+            task.cancel()
+    if not task.cancelled() and (exc := task.exception()):
+        logger.warning("task write failed", extra={"action": "task_write_failed", "reason": str(exc)})
+    if cancelled:
+        raise asyncio.CancelledError

@@ -1,0 +1,142 @@
+"""Builds what tasks are made of, on an open database, and closes it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from kikitori.media.fetch import Fetcher
+from kikitori.media.guard import Guard, guarded_client
+from kikitori.media.sites import Sites
+from kikitori.media.store import MediaStore
+from kikitori.store.callbacks import CallbackStore
+from kikitori.store.database import Database
+from kikitori.store.nodes import NodeStore
+from kikitori.store.secrets import SecretStore
+from kikitori.store.tasks import TaskStore
+from kikitori.tasks.callback_desk import CallbackDesk
+from kikitori.tasks.callbacks import CallbackListener, CallbackSender
+from kikitori.tasks.changes import Changes
+from kikitori.tasks.cluster import HEARTBEAT_SECONDS, this_node
+from kikitori.tasks.desk import TaskDesk
+from kikitori.tasks.execution import Transcriber, Workplace
+from kikitori.tasks.retention import Retention
+from kikitori.tasks.runner import TaskRunner
+from kikitori.tasks.signing import open_signer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPlan:
+    """How tasks are worked on here."""
+
+    data_dir: Path
+    slots: int
+    """Tasks at once; 0: other nodes work on them."""
+    media_url: str = ""
+    max_queued: int = 0
+    allowed_addresses: tuple[str, ...] = ()
+    max_fetch_bytes: int = 2 * 1024**3
+    max_fetch_seconds: float = 3_600.0
+    site_cookies: Mapping[str, str] = field(default_factory=dict)
+    site_proxy: str = ""
+    max_playlist_entries: int = 100
+    callback_secret: str = ""
+    callback_attempts: int = 10
+    callback_timeout: float = 15.0
+    callback_max_bytes: int = 256 * 1024
+    media_days: float = 0.0
+    task_days: float = 0.0
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """Open: tasks are accepted, worked on, and told about."""
+
+    desk: TaskDesk
+    callbacks: CallbackDesk
+    runner: TaskRunner
+    fetcher: Fetcher
+
+
+@asynccontextmanager
+async def open_tasks(
+    database: Database,
+    transcriber: Transcriber,
+    plan: TaskPlan,
+    *,
+    listener: CallbackListener | None = None,
+) -> AsyncGenerator[Tasks, None]:
+    """What is entered last is closed first. Raises KikitoriError when the media store or a setting cannot be used."""
+    store, media = TaskStore(database), MediaStore(plan.media_url, plan.data_dir)
+    await media.check()
+    await media.sweep()
+    guard = Guard.allowing(plan.allowed_addresses)
+    sites = Sites(
+        guard,
+        cookies=plan.site_cookies,
+        proxy=plan.site_proxy,
+        max_bytes=plan.max_fetch_bytes,
+        max_entries=plan.max_playlist_entries,
+    )
+    fetcher = Fetcher(guard, sites, max_bytes=plan.max_fetch_bytes, max_seconds=plan.max_fetch_seconds)
+    signer = await open_signer(plan.callback_secret, SecretStore(database))
+    node = this_node(slots=plan.slots, media_url=await media.identity())
+    changes = Changes()
+    sender = CallbackSender(
+        CallbackStore(database),
+        store,
+        signer,
+        node_id=node.id,
+        open_client=partial(guarded_client, guard, param="callback_url"),
+        attempts=plan.callback_attempts,
+        max_bytes=plan.callback_max_bytes,
+        timeout=plan.callback_timeout,
+        listener=listener,
+    )
+    workplace = Workplace(
+        store=store,
+        media=media,
+        fetcher=fetcher,
+        transcriber=transcriber,
+        changes=changes,
+        folder=media.temporary,
+        places=asyncio.Semaphore(max(1, plan.slots)),
+        on_end=sender.wake,
+    )
+    runner = TaskRunner(node, workplace, NodeStore(database), heartbeat_seconds=plan.heartbeat_seconds)
+    desk = TaskDesk(
+        store,
+        media,
+        max_queued=plan.max_queued,
+        changes=changes,
+        on_new=runner.wake,
+        on_cancel=runner.cancel,
+        on_end=sender.wake,
+    )
+    retention = Retention(store, media, media_days=plan.media_days, task_days=plan.task_days)
+    async with AsyncExitStack() as stack:
+        # Closed last: the tasks that end while the node stops have callbacks, too.
+        await stack.enter_async_context(sender)
+        await stack.enter_async_context(runner)
+        if plan.slots and (plan.media_days or plan.task_days):
+            await stack.enter_async_context(_beside(retention))
+        callbacks = CallbackDesk(CallbackStore(database), store, sender=sender, signer=signer, guard=guard)
+        yield Tasks(desk=desk, callbacks=callbacks, runner=runner, fetcher=fetcher)
+
+
+@asynccontextmanager
+async def _beside(retention: Retention) -> AsyncGenerator[None, None]:
+    task = asyncio.create_task(retention.run(), name="kikitori-retention")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

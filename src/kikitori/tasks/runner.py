@@ -1,0 +1,143 @@
+"""A node at work: claim → run → claim, beside its heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from kikitori.errors import KikitoriError
+from kikitori.store.nodes import NodeStore
+from kikitori.store.task_records import Node, TaskRecord
+from kikitori.tasks.cluster import HEARTBEAT_SECONDS, Cluster
+from kikitori.tasks.execution import Execution, Workplace
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+"""Tasks that came through other nodes are found within this time; those of this process at once."""
+CANCEL_POLL_SECONDS = 1.0
+FETCHES_PER_SLOT = 2
+"""Fetching waits for others' servers: it has places of its own, so that slow ones keep nobody from decoding."""
+
+
+class TaskRunner:
+    """Works on up to ``node.slots`` tasks at once. Used as ``async with``; leaving gives unfinished tasks back."""
+
+    def __init__(
+        self, node: Node, workplace: Workplace, nodes: NodeStore, *, heartbeat_seconds: float = HEARTBEAT_SECONDS
+    ) -> None:
+        self._node, self._at = node, workplace
+        self._executions: dict[str, Execution] = {}
+        self._fetching: set[str] = set()
+        self._work: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._wanted = asyncio.Event()
+        self.cluster = Cluster(
+            node,
+            nodes,
+            workplace.store,
+            running=lambda: tuple(self._executions),
+            changes=workplace.changes,
+            on_recovered=self.wake,
+            heartbeat_seconds=heartbeat_seconds,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.cluster.join()
+        loops: list[Callable[[], object]] = [self.cluster.run]
+        if self._node.slots:
+            loops += [self._claim_loop, self._cancel_loop]
+        self._loops = [asyncio.create_task(loop(), name=f"kikitori-{loop.__name__}") for loop in loops]  # type: ignore[arg-type]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # First claim nothing more, then give back what runs, then say that nobody need wait for heartbeats.
+        await _cancelled(self._loops)
+        await _cancelled(list(self._work))
+        await self.cluster.leave()
+
+    @property
+    def running(self) -> int:
+        return len(self._executions)
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._wanted.set()
+
+    def cancel(self, task_id: str) -> None:
+        """End a task that runs here, at the wish of its owner."""
+        if execution := self._executions.get(task_id):
+            execution.cancel()
+
+    async def _claim_loop(self) -> None:
+        while True:
+            try:
+                claimed = await self._claim()
+            except KikitoriError as exc:
+                logger.warning("claiming failed", extra={"action": "claim_failed", "reason": str(exc)})
+                claimed = False
+            if not claimed:
+                await self._woken()
+
+    async def _claim(self) -> bool:
+        """Take what there is room for; whether there was any."""
+        decoding = len(self._executions) - len(self._fetching)
+        tasks: list[TaskRecord] = []
+        if (free := self._node.slots - decoding) > 0:
+            tasks += await self._at.store.claim(self._node.id, free, fetched=True)
+        free = FETCHES_PER_SLOT * self._node.slots - len(self._fetching)
+        if free > 0 and decoding + len(tasks) < self._node.slots:
+            tasks += await self._at.store.claim(self._node.id, free, fetched=False)
+        for task in tasks:
+            self._start(task)
+        return bool(tasks)
+
+    def _start(self, task: TaskRecord) -> None:
+        execution = Execution(self._at, task, on_fetched=lambda: self._fetching.discard(task.id))
+        self._executions[task.id] = execution
+        if task.media_key is None:
+            self._fetching.add(task.id)
+        work = asyncio.create_task(execution.run(), name=f"kikitori-run-{task.id}")
+        self._work.add(work)
+        work.add_done_callback(lambda done: self._ended(task.id, done))
+        self._at.changes.tell(task.id)
+
+    def _ended(self, task_id: str, work: asyncio.Task[None]) -> None:
+        self._work.discard(work)
+        self._executions.pop(task_id, None)
+        self._fetching.discard(task_id)
+        if not work.cancelled() and (exc := work.exception()):
+            logger.error("task broke", exc_info=exc, extra={"action": "task_broke", "task": task_id})
+        self.wake()
+
+    async def _woken(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._wanted.clear()
+
+    async def _cancel_loop(self) -> None:
+        """What other nodes were asked to cancel here."""
+        while True:
+            await asyncio.sleep(CANCEL_POLL_SECONDS)
+            if not self._executions:
+                continue
+            try:
+                for task_id in await self._at.store.cancel_requested(tuple(self._executions)):
+                    self.cancel(task_id)
+            except KikitoriError as exc:
+                logger.warning("looking for cancellations failed", extra={"action": "claim_failed", "reason": str(exc)})
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
