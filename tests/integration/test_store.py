@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -89,19 +90,16 @@ def keys(database: Database, clock: Clock) -> KeyStore:
 
 
 async def test_the_tables_are_the_sum_of_the_migrations(database: Database) -> None:
-    def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        return list(compare_metadata(context, metadata))
-
     async with database.read() as connection:
-        assert await connection.run_sync(differences) == []
-        assert set(await connection.run_sync(lambda c: inspect(c).get_table_names())) == {"alembic_version", "api_keys"}
+        assert await connection.run_sync(_differences) == []
+        names = await connection.run_sync(lambda c: inspect(c).get_table_names())
+    assert {name for name in names if not _is_of_search(name)} == {"alembic_version", *metadata.tables}
 
 
 async def test_the_comparison_would_see_a_missing_column(database: Database) -> None:
     async with database.write() as connection:
         await connection.execute(text("ALTER TABLE api_keys DROP COLUMN last_used_at"))
-        found = await connection.run_sync(lambda c: compare_metadata(MigrationContext.configure(c), metadata))
+        found = await connection.run_sync(_differences)
     assert [change[0] for change in found] == ["add_column"]
 
 
@@ -307,6 +305,23 @@ async def test_names_and_scopes_are_checked(keys: KeyStore) -> None:
     _, key = await keys.create(" 机の上 🎙 ", "미카", ["admin"])
     assert [(entry.name, entry.owner) for entry in await keys.list()] == [("机の上 🎙", "미카")]
     assert all(key.allows(scope) for scope in Scope)
+
+
+def _differences(connection: Connection) -> list[Any]:
+    """Between the tables in the code and those in the database."""
+
+    def is_compared(thing: object, name: str | None, kind: str, reflected: bool, other: object) -> bool:
+        # The full-text index of SQLite is a table, and what that keeps its words in.
+        if connection.dialect.name != "sqlite":
+            return True
+        return not _is_of_search(name or "") if kind == "table" else name != "ix_transcripts_terms"
+
+    opts = {"compare_type": True, "compare_server_default": True, "include_object": is_compared}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=opts), metadata))
+
+
+def _is_of_search(name: str) -> bool:
+    return name.startswith("transcript_search")
 
 
 def _row(name: str) -> dict[str, object]:

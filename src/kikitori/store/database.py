@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
-from collections.abc import AsyncGenerator, Iterator
+import random
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import anyio.to_thread
 from sqlalchemy import Connection, event, text
@@ -30,6 +33,38 @@ BUSY_TIMEOUT_MS = 10_000
 
 OUR_MISTAKES = (IntegrityError, ProgrammingError, DataError, NotSupportedError)
 """Wrong statements or values. Any other error of a driver says that the database cannot be used."""
+
+DEADLOCKS = frozenset({"40P01", "40001", 1213, 1205, 1020})
+"""What PostgreSQL, MySQL and MariaDB say to a transaction that another one got in the way of."""
+TRIES = 6
+FIRST_PAUSE_SECONDS = 0.01
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Contended(Unavailable):
+    """The database chose this transaction to give way: nothing of it is stored, and it may be tried again."""
+
+
+def retried(
+    work: Callable[Arguments, Coroutine[Any, Any, Result]],
+) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
+    """``work`` is one transaction, begun again when another one came in between."""
+
+    @functools.wraps(work)
+    async def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        pause = FIRST_PAUSE_SECONDS
+        for _ in range(TRIES - 1):
+            try:
+                return await work(*args, **kwargs)
+            except (Contended, IntegrityError) as exc:
+                logger.debug("transaction again", exc_info=exc, extra={"action": "transaction_again"})
+                await asyncio.sleep(pause * random.random())
+                pause *= 2
+        return await work(*args, **kwargs)
+
+    return wrapped
 
 
 class Database:
@@ -115,7 +150,7 @@ class Database:
             raise
         except (DBAPIError, PoolTimeout) as exc:
             logger.debug("database failed", exc_info=exc, extra={"action": "database_failed"})
-            raise Unavailable(
+            raise (Contended if _is_deadlock(exc) else Unavailable)(
                 f"The database {self.shown} cannot be used: {self._reason(exc)}.",
                 remedy="Check that it runs, and KIKITORI_DATABASE_URL.",
             ) from exc
@@ -127,6 +162,13 @@ class Database:
         if self._url.password:
             line = line.replace(str(self._url.password), "***")
         return line.rstrip(".")
+
+
+def _is_deadlock(exc: BaseException) -> bool:
+    cause = getattr(exc, "orig", None)
+    return cause is not None and (
+        getattr(cause, "sqlstate", None) in DEADLOCKS or (bool(cause.args) and cause.args[0] in DEADLOCKS)
+    )
 
 
 def head_revision() -> str:
@@ -141,6 +183,8 @@ def _engine_arguments(backend: Backend, *, pooled: bool = True) -> dict[str, Any
     if backend is SQLITE:
         return arguments
     arguments["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    # MySQL's default holds locks on rows that a statement looked at, and on the gaps between them.
+    arguments["isolation_level"] = "READ COMMITTED"
     if pooled:
         arguments |= {"pool_pre_ping": True, "pool_recycle": 1_800, "pool_timeout": 10}
     return arguments

@@ -1,0 +1,143 @@
+"""The order of the queue: who is next, who waits where, and how many wait.
+
+A class of priority goes first when its oldest task has used up its patience the most; within a class owners take turns,
+by ``rank``. These are statements of one transaction; ``tasks.TaskStore`` opens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Row, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kikitori.store.tables import tasks
+from kikitori.store.task_records import TaskPriority
+from kikitori.store.task_rows import PRIORITY_NUMBERS
+
+PATIENCE = {
+    TaskPriority.HIGH: timedelta(0),
+    TaskPriority.NORMAL: timedelta(minutes=10),
+    TaskPriority.LOW: timedelta(minutes=60),
+}
+"""A task counts as waiting from then on: a high one goes before a normal one that came less than 10 minutes earlier."""
+MAX_COLUMNS = 500
+"""Of one statement; each database allows a few more."""
+
+IS_QUEUED = tasks.c.rank.is_not(None)
+"""What the indexes of the queue hold; the status of these is ``queued``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueClass:
+    """What waits with one priority."""
+
+    priority: TaskPriority
+    oldest: datetime
+
+    @property
+    def due(self) -> datetime:
+        return self.oldest + PATIENCE[self.priority]
+
+
+async def classes(connection: AsyncConnection, fetched: bool | None = None) -> list[QueueClass]:
+    """Those in which somebody waits, the next one first; ``fetched`` as for ``next_in_turn``."""
+    oldest = await _least(connection, tasks.c.queued_at, fetched)
+    found = [QueueClass(priority=priority, oldest=time) for priority, time in oldest.items()]
+    return sorted(found, key=lambda entry: entry.due)
+
+
+async def next_in_turn(connection: AsyncConnection, limit: int, fetched: bool | None = None) -> list[Row[Any]]:
+    """The next tasks, at most ``limit``, locked; none: nobody waits, or other nodes are taking those who do.
+
+    ``fetched``: only those whose media are in the store, or only those whose are not.
+    """
+    waiting = await classes(connection, fetched)
+    for entry in waiting:
+        # Each task that goes may change whose turn it is, unless there is one class only.
+        wanted = limit if len(waiting) == 1 else 1
+        first = select(tasks).where(*_of_class(entry.priority, fetched)).order_by(tasks.c.rank, tasks.c.number)
+        found = list(await connection.execute(first.limit(wanted).with_for_update(skip_locked=True)))
+        if found:
+            return found
+    return []
+
+
+async def ranks(connection: AsyncConnection, waiters: Iterable[tuple[str, TaskPriority]]) -> list[int]:
+    """Places at the end of the queue for tasks of these owners: behind the owner's last, or else beside the first.
+
+    So everybody's first task is about as near as anybody else's next one.
+    """
+    wanted = list(waiters)
+    first = await _least(connection, tasks.c.rank)
+    last = await _last_ranks(connection, list(dict.fromkeys(wanted)))
+    places: list[int] = []
+    for owner, priority in wanted:
+        place = max(0, first.get(priority, 0), last.get((owner, priority), 0)) + 1
+        last[owner, priority] = place
+        places.append(place)
+    return places
+
+
+async def front_rank(connection: AsyncConnection, priority: TaskPriority) -> int:
+    """A place before everybody of the class."""
+    first = await _least(connection, tasks.c.rank)
+    return int(first.get(priority, 1)) - 1
+
+
+async def count_queued(connection: AsyncConnection, bound: int) -> int:
+    """How many wait; ``bound`` when it is that many or more."""
+    waiting = select(tasks.c.number).where(IS_QUEUED).limit(bound).subquery()
+    return (await connection.scalar(select(func.count()).select_from(waiting))) or 0
+
+
+async def positions(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
+    """The place of each in the queue as it stands, 1 for the next; without those that do not wait."""
+    found: dict[str, int] = {}
+    before = 0
+    for entry in await classes(connection):
+        of_class = _of_class(entry.priority)
+        turn = func.row_number().over(order_by=(tasks.c.rank, tasks.c.number)).label("turn")
+        queue = select(tasks.c.id, turn).where(*of_class).subquery()
+        rows = await connection.execute(select(queue.c.id, queue.c.turn).where(queue.c.id.in_(ids)))
+        found |= {row.id: before + row.turn for row in rows}
+        if len(found) < len(ids):
+            before += (await connection.scalar(select(func.count()).select_from(tasks).where(*of_class))) or 0
+    return found
+
+
+async def _least(
+    connection: AsyncConnection, column: Column[Any], fetched: bool | None = None
+) -> dict[TaskPriority, Any]:
+    """The smallest value of each class that is not empty: one look at the beginning of an index for each."""
+    keys = [(priority, lane) for priority in PATIENCE for lane in ((False, True) if fetched is None else (fetched,))]
+    columns = [select(func.min(column)).where(*_of_class(*key)).scalar_subquery() for key in keys]
+    row = (await connection.execute(select(*columns))).one()
+    found: dict[TaskPriority, Any] = {}
+    for (priority, _), value in zip(keys, row, strict=True):
+        if value is not None:
+            found[priority] = min(value, found.get(priority, value))
+    return found
+
+
+async def _last_ranks(
+    connection: AsyncConnection, pairs: Sequence[tuple[str, TaskPriority]]
+) -> dict[tuple[str, TaskPriority], int]:
+    found: dict[tuple[str, TaskPriority], int] = {}
+    for at in range(0, len(pairs), MAX_COLUMNS):
+        some = pairs[at : at + MAX_COLUMNS]
+        columns = [
+            select(func.max(tasks.c.rank)).where(*_of_class(priority), tasks.c.owner == owner).scalar_subquery()
+            for owner, priority in some
+        ]
+        row = (await connection.execute(select(*columns))).one()
+        found |= {pair: rank for pair, rank in zip(some, row, strict=True) if rank is not None}
+    return found
+
+
+def _of_class(priority: TaskPriority, fetched: bool | None = None) -> list[ColumnElement[bool]]:
+    conditions = [IS_QUEUED, tasks.c.priority == PRIORITY_NUMBERS[priority]]
+    return conditions if fetched is None else [*conditions, tasks.c.fetched == fetched]
