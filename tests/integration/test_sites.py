@@ -26,6 +26,7 @@ from tests.unit.media.conftest import Site, body, endless, running, stalled, sta
 from kikitori.errors import ForbiddenAddress, KikitoriError, LinkFailed, LiveStream, NoSpace, SiteFailed, TooLarge
 from kikitori.media import site_worker
 from kikitori.media.addresses import parse_networks
+from kikitori.media.cookies import cookie_file
 from kikitori.media.fetch import Fetcher
 from kikitori.media.guard import Guard
 from kikitori.media.sites import Entry, Fetched, Playlist, Sites
@@ -338,11 +339,18 @@ async def test_the_child_ends_with_us(tmp_path: Path) -> None:
     )
     assert child.stdin
     async with running(Site(pages={"/": stalled()})) as site:
-        job = {"url": site.url(), "short": False, "pages": [], "folder": str(tmp_path), "proxy": "", "cookies": ""}
-        job |= {"known_only": False, "max_bytes": 10**6, "max_file_bytes": 10**6, "max_entries": 1, "runtimes": {}}
+        job = {"url": site.url(), "short": False, "pages": [], "folder": str(tmp_path), "proxy": ""}
+        job |= {
+            "cookies": cookie_file({}),
+            "known_only": False,
+            "max_bytes": 10**6,
+            "max_file_bytes": 10**6,
+            "max_entries": 1,
+            "runtimes": {},
+        }
         child.stdin.write(json.dumps(job).encode() + b"\n")
         async with asyncio.timeout(60):
-            await until(lambda: bool(site.asked))
+            await until(lambda: bool(site.asked), seconds=60)
             child.stdin.close()
             assert await child.wait() == 1
             await site.gone.wait()

@@ -22,6 +22,8 @@ SOCKET_SECONDS = 30
 PROGRESS_SECONDS = 0.25
 SMALL_PICTURE = 576
 """Pixels of the shorter side: where sound comes with a picture only, a small one will do."""
+ANY_SITE = ("Generic", "HTML5MediaEmbed")
+"""Extractors for pages that nobody made one for."""
 MUSIC = "music track"
 PROTOCOLS = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments")
 """Those that yt-dlp reads by itself, through the proxy; others would start other programs."""
@@ -209,14 +211,19 @@ def _refuse_live(found: dict[str, Any]) -> None:
 
 
 def _details(found: dict[str, Any]) -> dict[str, Any]:
+    title = str(found.get("title") or "")
+    site = str(found.get("extractor_key") or "")
+    if site in ANY_SITE:
+        site = ""
+        title = title.removesuffix(" (1)")  # the first, and the only one, on its page
     author = found.get("channel") or found.get("uploader") or found.get("creator") or ""
     return {
-        "title": str(found.get("title") or ""),
+        "title": title,
         "author": str(author),
         "duration": _number(found.get("duration")),
         "page": str(found.get("webpage_url") or ""),
         "upload_date": str(found.get("upload_date") or ""),
-        "site": str(found.get("extractor_key") or ""),
+        "site": site,
         "id": str(found.get("id") or ""),
     }
 
