@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
+from tests.unit.idle import idle_parts
 from tests.unit.web.conftest import FakeCatalog, FakePool
 
 from kikitori.errors import KikitoriError
@@ -69,6 +70,7 @@ def app(tmp_path: Path) -> FastAPI:
             catalog=FakeCatalog(),
             pool=FakePool(),
             transcriber=FakeTranscriber(script_of(fake_transcript(" Hello."))),
+            **idle_parts(tmp_path),
         )
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.idle import idle_parts
 
 from kikitori import services
 from kikitori.errors import InvalidOption, ModelLoadFailed, Unavailable
@@ -157,7 +158,7 @@ class Loads:
 def bare(settings: Settings, loads: Any = None) -> Services:
     return Services(
         settings=settings, metrics=Metrics(), keys=KeyStore(None), catalog=loads, pool=loads,  # type: ignore[arg-type]
-        transcriber=FakeTranscriber([]),
+        transcriber=FakeTranscriber([]), **idle_parts(settings.data_dir),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from kikitori.web.errors import install_error_handlers
 from kikitori.web.limits import CallLimit
 from kikitori.web.lingering import LingeringClose
 from kikitori.web.middleware import REQUEST_ID_HEADER, LastResort, RequestLog
-from kikitori.web.routes import audio, health, models, speech
+from kikitori.web.routes import audio, callbacks, health, llm, media, models, speech, task_events, task_results, tasks
 from kikitori.web.state import WebState, attach
 from kikitori.web.uploads import Uploads
 
@@ -45,7 +45,7 @@ def create_app(services: Services) -> FastAPI:
     )
     attach(app, _state(services))
     install_error_handlers(app)
-    for part in (audio, speech, models, health):
+    for part in (audio, speech, media, tasks, task_events, task_results, llm, callbacks, models, health):
         app.include_router(part.router)
     docs.install(app)
     return app

@@ -27,6 +27,11 @@ def content_type(request: Request) -> str:
     return JSON if kind.endswith("+json") else kind
 
 
+def unknown_type(request: Request, *allowed: str) -> InvalidInput:
+    sent = request.headers.get("content-type", "").partition(";")[0].strip()[:80] or "no content type"
+    return InvalidInput(f"The request body is {sent}.", remedy=f"Send {' or '.join(allowed)}.")
+
+
 async def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises InvalidInput, TooLarge, ClientGone."""
     body = await _read(request)

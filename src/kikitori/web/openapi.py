@@ -21,6 +21,12 @@ Kikitori turns speech into text, on your own machine.
 
 TAGS = [
     {"name": "audio", "description": "Recordings in, text out."},
+    {
+        "name": "tasks",
+        "description": "Durable requests: stored at once, done in turn, and not lost when a server stops.",
+    },
+    {"name": "language models", "description": "What a language model makes of a task's text."},
+    {"name": "callbacks", "description": "What is sent when a task has ended."},
     {"name": "models", "description": "Which models there are, and which are in memory."},
     {"name": "operations", "description": "Health and metrics."},
 ]
@@ -210,8 +216,8 @@ _ERRORS = {
     400: ("The request is wrong; `param` names the field.", "invalid_value", "invalid_request_error"),
     401: ("The API key is missing or wrong.", "invalid_api_key", "invalid_request_error"),
     403: ("The key lacks the scope.", "forbidden", "permission_error"),
-    404: ("There is no such model.", "model_not_found", "invalid_request_error"),
-    409: ("Not now: it is in use.", "conflict", "invalid_request_error"),
+    404: ("There is no such model or task.", "not_found", "invalid_request_error"),
+    409: ("Not in this state.", "conflict", "invalid_request_error"),
     413: ("The upload is too large.", "too_large", "invalid_request_error"),
     429: ("Too much at once; `Retry-After` says when to come back.", "rate_limit_exceeded", "rate_limit_error"),
     503: ("No engine is ready; `Retry-After` says when to come back.", "unavailable", "server_error"),

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 import httpx
 import pytest
+from tests.unit.idle import idle_parts
 
+from kikitori.engines.base import EngineInfo
 from kikitori.errors import Conflict, ModelNotFound, NotFound
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.status import ModelState, ModelStatus, ReplicaStatus
@@ -17,7 +19,7 @@ from kikitori.metrics import Metrics
 from kikitori.services import Keys, Services
 from kikitori.settings import Settings
 from kikitori.store.keys import ApiKey
-from kikitori.testing import FakeTranscriber, Step, fake_transcript, script_of
+from kikitori.testing import FakeTranscriber, Step, fake_info, fake_transcript, script_of
 from kikitori.types import Priority
 from kikitori.web.app import create_app
 
@@ -59,6 +61,10 @@ class FakePool:
         self.ready = True
         self.pinned: dict[str, bool] = {"fake": True}
         self.busy: set[str] = set()
+
+    def info(self, name: str = "") -> EngineInfo:
+        FakeCatalog().resolve(name)
+        return fake_info()
 
     def loaded(self) -> list[ModelStatus]:
         return [self._status(name) for name in self.pinned]
@@ -141,15 +147,19 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture
 def make_services(tmp_path: Path) -> Callable[..., Services]:
-    def make(*script: Step, keys: Keys | None = None, **settings: Any) -> Services:
+    def make(
+        *script: Step, keys: Keys | None = None, parts: Mapping[str, Any] | None = None, **settings: Any
+    ) -> Services:
         steps = script or tuple(script_of(fake_transcript(*TEXTS)))
+        data_dir = tmp_path / "data"
         return Services(
-            settings=Settings(data_dir=tmp_path / "data", **settings),
+            settings=Settings(data_dir=data_dir, **settings),
             metrics=Metrics(),
             keys=keys or NoKeys(),
             catalog=FakeCatalog(),
             pool=FakePool(),
             transcriber=FakeTranscriber(steps),
+            **{**idle_parts(data_dir), **(parts or {})},
         )
 
     return make
