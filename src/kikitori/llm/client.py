@@ -118,6 +118,8 @@ class ChatModels:
     def _endpoint(self, base_url: str, api_key: str, model: str) -> Endpoint:
         given = {"base_url": base_url, "api_key": api_key, "model": model}
         brought = frozenset(name for name, value in given.items() if value)
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise InvalidInput("api_key has characters that no key has.", param="api_key")
         if base_url:
             _check_address(base_url)
             if not model:
@@ -229,7 +231,7 @@ def _parsed(base_url: str) -> httpx.URL | None:
 @contextmanager
 def _errors_told(endpoint: Endpoint) -> Generator[None, None, None]:
     """What the SDK raises as our errors, without their cause: it may hold the key."""
-    from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+    from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, OpenAIError
 
     try:
         yield
@@ -241,7 +243,7 @@ def _errors_told(endpoint: Endpoint) -> Generator[None, None, None]:
         raise endpoint.fault("base_url", f"The chat endpoint {_trouble(exc)}.") from None
     except APIError as exc:  # in the middle of a stream
         raise ChatFailed("The chat endpoint failed.", quote=_quote(exc.message, endpoint)) from None
-    except (ValueError, AttributeError, TypeError):
+    except (OpenAIError, ValueError, AttributeError, TypeError):
         raise endpoint.fault("base_url", "The chat endpoint does not answer as OpenAI's would.") from None
 
 

@@ -22,7 +22,6 @@ ANSWER_SHARE = 4
 NOTES_SHARE = 4
 """Notes on a part are at most a quarter of what fits, so that every round leaves less to read."""
 TOKENS_PER_WORD = 2
-LEAST_ROOM = 256
 PARTS_AT_ONCE = 4
 
 _MARK = re.compile(r"\[\d+(?::\d\d){1,2}\] ?")
@@ -59,12 +58,17 @@ async def read(model: ChatModel, lines: Sequence[str], reading: Reading) -> Asyn
 
 def room_for(model: ChatModel, reading: Reading) -> int:
     """Tokens of a transcript that fit beside the request and the answer. Raises InvalidInput."""
-    asked = sum(tokens(message) for message in reading.part("", number=1, count=1, words=1))
-    room = model.context_tokens - model.context_tokens // ANSWER_SHARE - asked
-    if room < LEAST_ROOM:
+    answer = model.context_tokens // ANSWER_SHARE
+    return room_beside(model, reading.part("", number=1, count=1, words=1)) - answer
+
+
+def room_beside(model: ChatModel, messages: Iterable[Message]) -> int:
+    """Tokens that fit beside what has to be said anyway. Raises InvalidInput when it takes half of the context."""
+    room = model.context_tokens - sum(map(tokens, messages))
+    if room < model.context_tokens // 2:
         raise InvalidInput(
             "The request is too long for the language model.",
-            remedy=f"Shorten prompt, question and history; all together may have {model.context_tokens} tokens.",
+            remedy=f"Shorten prompt, question and history: they may take half of its {model.context_tokens} tokens.",
         )
     return room
 

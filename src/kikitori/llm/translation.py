@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
+from typing import TypeAlias
 
 from kikitori.errors import ChatFailed
-from kikitori.llm.client import CUT, ChatModel, complete
-from kikitori.llm.mapreduce import PARTS_AT_ONCE, tokens
+from kikitori.llm.client import CUT, ChatModel, Message, complete
+from kikitori.llm.mapreduce import PARTS_AT_ONCE, room_beside, tokens
 from kikitori.llm.prompts import translation
 from kikitori.ordered import in_order
 
 BATCH_LINES = 40
-CONTEXT_SHARE = 4
-"""A batch takes a quarter of the context, so that prompt and answer have room, also in a wordier language."""
-LEAST_ROOM = 256
+BATCH_SHARE = 3
+"""A batch takes a third of the room, so that its translation fits too, also in a wordier language."""
+
+Say: TypeAlias = Callable[[Sequence[str]], list[Message]]
+"""Lines as a request to translate them."""
 
 _NUMBERED = re.compile(r"\s*\[(\d{1,4})\]\s*(.*)")
 
@@ -26,11 +29,11 @@ async def translate(
 ) -> AsyncGenerator[list[str | None], None]:
     """Batches of translated lines, in order; None for one that the model left out each time it was asked.
 
-    Closing the generator stops the model. Raises as ``ChatModel.stream``.
+    Closing the generator stops the model. Raises as ``mapreduce.read``.
     """
-    room = max(LEAST_ROOM, model.context_tokens // CONTEXT_SHARE)
-    translator = _Translator(model, language, prompt)
-    calls = (partial(translator.batch, lines) for lines in _batches(lines, room))
+    say = partial(translation, language=language, prompt=prompt)
+    room = room_beside(model, say([])) // BATCH_SHARE
+    calls = (partial(_translated, model, say, batch) for batch in _batches(lines, room))
     async with aclosing(in_order(calls, at_once=PARTS_AT_ONCE)) as batches:
         async for batch in batches:
             yield batch
@@ -49,31 +52,27 @@ def parse(answer: str, count: int) -> dict[int, str]:
     return found
 
 
-class _Translator:
-    def __init__(self, model: ChatModel, language: str, prompt: str) -> None:
-        self._model, self._language, self._prompt = model, language, prompt
+async def _translated(model: ChatModel, say: Say, lines: Sequence[str]) -> list[str | None]:
+    """What an answer leaves out is asked for again: together, then line by line."""
+    missing = [index for index, line in enumerate(lines) if line.strip()]
+    done = {index: "" for index in range(len(lines)) if index not in missing}
+    asked = len(missing)
+    for _ in range(2):
+        done |= await _asked(model, say, lines, missing)
+        missing = [index for index in missing if index not in done]
+    if len(missing) == asked > 1:
+        raise ChatFailed("The language model does not translate line by line.", remedy="Use a larger model.")
+    for index in missing:
+        done |= await _asked(model, say, lines, [index])
+    return [done.get(index) for index in range(len(lines))]
 
-    async def batch(self, lines: Sequence[str]) -> list[str | None]:
-        """What an answer leaves out is asked for again: together, then line by line."""
-        missing = [index for index, line in enumerate(lines) if line.strip()]
-        done = {index: "" for index in range(len(lines)) if index not in missing}
-        asked = len(missing)
-        for _ in range(2):
-            done |= await self._ask(lines, missing)
-            missing = [index for index in missing if index not in done]
-        if len(missing) == asked > 1:
-            raise ChatFailed("The language model does not translate line by line.", remedy="Use a larger model.")
-        for index in missing:
-            done |= await self._ask(lines, [index])
-        return [done.get(index) for index in range(len(lines))]
 
-    async def _ask(self, lines: Sequence[str], wanted: Sequence[int]) -> dict[int, str]:
-        """Translations of the ``wanted`` lines, by their index; fewer when the model leaves some out."""
-        if not wanted:
-            return {}
-        messages = translation([lines[index] for index in wanted], language=self._language, prompt=self._prompt)
-        answer = await complete(self._model, messages)
-        return {wanted[number - 1]: text for number, text in parse(answer, len(wanted)).items()}
+async def _asked(model: ChatModel, say: Say, lines: Sequence[str], wanted: Sequence[int]) -> dict[int, str]:
+    """Translations of the ``wanted`` lines, by their index; fewer when the model leaves some out."""
+    if not wanted:
+        return {}
+    answer = await complete(model, say([lines[index] for index in wanted]))
+    return {wanted[number - 1]: text for number, text in parse(answer, len(wanted)).items()}
 
 
 def _batches(lines: Sequence[str], room: int) -> Iterator[Sequence[str]]:

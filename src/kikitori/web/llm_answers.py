@@ -128,8 +128,16 @@ async def answer_events(
 
 
 def _log(answer: Answer, seconds: float) -> None:
-    facts = {"kind": answer.kind.value, "task": answer.task_id, "model": answer.model, "seconds": round(seconds, 3)}
-    logger.info("answered", extra={"action": "answered", **facts})
+    logger.info(
+        "answered",
+        extra={
+            "action": "answered",
+            "kind": answer.kind.value,
+            "task": answer.task_id,
+            "model": answer.model,
+            "seconds": round(seconds, 3),
+        },
+    )
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

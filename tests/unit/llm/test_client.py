@@ -134,6 +134,13 @@ async def test_an_address_that_is_none_is_not_repeated(models: ChatModels, base_
     assert THEIR_KEY not in error.public
 
 
+@pytest.mark.parametrize("api_key", ["sk-\n1", "sk-ключ"])
+async def test_a_key_that_is_none_is_not_repeated(models: ChatModels, api_key: str) -> None:
+    error = await failure(models, api_key=api_key)
+    assert isinstance(error, InvalidInput) and error.param == "api_key"
+    assert api_key not in error.public
+
+
 @pytest.mark.parametrize("base_url", ["localhost:11434/v1", "http://l l m/v1", "http://[llm/v1", "ftp://llm/v1"])
 async def test_an_address_in_the_settings_that_is_none(base_url: str) -> None:
     error = await failure(ChatModels(guarded=guarded, base_url=base_url, model="house"))

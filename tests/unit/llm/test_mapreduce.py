@@ -108,7 +108,7 @@ async def test_a_failure_ends_everything() -> None:
 
 def test_a_request_that_fills_the_model_is_refused() -> None:
     model = FakeChatModel(lambda messages: "", context_tokens=2_048)
-    assert room_for(model, question("Who?")) > 256
+    assert room_for(model, question("Who?")) > 500
     with pytest.raises(InvalidInput, match="too long"):
         room_for(model, question("Who? " * 1_000))
 

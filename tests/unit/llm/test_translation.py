@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from kikitori.errors import ChatFailed
+from kikitori.errors import ChatFailed, InvalidInput
 from kikitori.llm.client import CUT, Message
 from kikitori.llm.mapreduce import tokens
 from kikitori.llm.translation import BATCH_LINES, parse, translate
@@ -39,6 +39,13 @@ async def test_batches_fit_the_model() -> None:
     lines = ["x" * 600] * 10 + ["y" * 6_000] + ["z"]
     assert await translated(model, lines) == [line.upper() for line in lines]
     assert max(tokens(messages[-1]) for messages in model.asked if "y" not in messages[-1].content) < 2_048 // 3
+
+
+async def test_a_prompt_that_fills_the_model_is_refused() -> None:
+    model = FakeChatModel(upper, context_tokens=2_048)
+    with pytest.raises(InvalidInput, match="too long"):
+        async with aclosing(translate(model, LINES, language="Loud", prompt="Formal. " * 1_000)) as batches:
+            await anext(batches)
 
 
 async def test_lines_without_text_are_not_asked_about() -> None:
