@@ -7,6 +7,7 @@ nowhere else: not into logs, errors or the database. The server's key never goes
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ SENT_HEADERS = frozenset(
     {"host", "accept", "accept-encoding", "authorization", "connection", "content-length", "content-type"}
 )
 """The SDK would also tell every endpoint about this machine, and about the operator's account at OpenAI."""
+
+_HOST = re.compile(r"[\w.:-]+")
 
 
 class Role(StrEnum):
@@ -215,17 +218,19 @@ def _import_sdk() -> None:
 def _check_address(base_url: str) -> None:
     """Raises InvalidInput, which does not repeat it: people put keys into addresses."""
     url = _parsed(base_url)
-    if url is None or url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+    if url is None or url.userinfo or url.query or url.fragment:
         remedy = "Write it as https://host/v1, without user, query or fragment; the key goes into api_key."
         raise InvalidInput("base_url is not the address of a chat endpoint.", remedy=remedy, param="base_url")
 
 
 def _parsed(base_url: str) -> httpx.URL | None:
+    """None: it is no address."""
     try:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, UnicodeError):
         return None
-    return url if 0 < (url.port or 80) < 65_536 else None
+    named = url.scheme in ("http", "https") and _HOST.fullmatch(url.host)
+    return url if named and 0 < (url.port or 80) < 65_536 else None
 
 
 @contextmanager
