@@ -23,7 +23,7 @@ from kikitori.inference.models import ModelCatalog, ModelSpec
 from kikitori.inference.placement import Hardware, usable_cores
 from kikitori.inference.pool import ModelPool
 from kikitori.inference.status import ModelState, ModelStatus
-from kikitori.llm.client import ChatModels
+from kikitori.llm.client import LARGEST_REPLY_BYTES, ChatModels
 from kikitori.media.guard import Guard, guarded_client
 from kikitori.media.sites import Fetched, Playlist
 from kikitori.metrics import Metrics
@@ -294,7 +294,7 @@ def default_slots(device: DeviceChoice) -> int:
 def make_chat_models(settings: Settings) -> ChatModels:
     guard = Guard.allowing(settings.allowed_addresses)
     return ChatModels(
-        guarded=partial(guarded_client, guard, param="base_url"),
+        guarded=partial(guarded_client, guard, param="base_url", max_bytes=LARGEST_REPLY_BYTES),
         base_url=settings.llm_base_url,
         api_key=settings.llm_api_key.get_secret_value(),
         model=settings.llm_model,

@@ -28,6 +28,8 @@ RETRY_AFTER_SECONDS = 10.0
 """Of a 429 that does not say."""
 LONGEST_ANSWER = 400_000
 """Characters; a model that repeats itself without end is stopped there."""
+LARGEST_REPLY_BYTES = 64 * 1024 * 1024
+"""On the wire, from an endpoint of a caller's; a token may take 300 bytes there."""
 LONGEST_QUOTE = 300
 CUT = " […]"
 """Ends an answer that reached the model's limit."""
