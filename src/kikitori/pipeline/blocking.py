@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import anyio.to_thread
 from anyio.lowlevel import RunVar
+
+from kikitori.errors import DecodingCancelled
 
 T = TypeVar("T")
 
@@ -40,6 +44,25 @@ async def in_media_thread(work: Callable[[], T], *, must_run: bool = False) -> T
             running.cancel()
         await _ended(running)
         raise
+
+
+async def in_stoppable_media_thread(work: Callable[[Callable[[], None]], T]) -> T:
+    """The same for ``work`` that calls its argument now and then: that raises DecodingCancelled after cancelling."""
+    stopped = threading.Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise DecodingCancelled
+
+    running = asyncio.create_task(in_media_thread(partial(work, check)))
+    try:
+        await asyncio.wait([running])
+    except asyncio.CancelledError:
+        stopped.set()
+        running.cancel()
+        await _ended(running)
+        raise
+    return running.result()
 
 
 async def _ended(running: asyncio.Task[T]) -> None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import anyio
 import pytest
 
-from kikitori.pipeline.blocking import MEDIA_THREADS, in_media_thread
+from kikitori.pipeline.blocking import MEDIA_THREADS, in_media_thread, in_stoppable_media_thread
 from kikitori.testing import until
 
 
@@ -94,3 +95,33 @@ async def test_cancelled_work_that_waits_for_its_turn_is_dropped_unless_it_must_
     with pytest.raises(asyncio.CancelledError):
         await closing
     assert (dropped.started.is_set(), kept.ended.is_set()) == (False, True)
+
+
+async def test_work_that_asks_is_stopped_by_cancelling() -> None:
+    started, asked = threading.Event(), 0
+
+    def endless(check: Callable[[], None]) -> None:
+        nonlocal asked
+        while True:
+            asked += 1
+            check()
+            started.set()
+
+    task = asyncio.create_task(in_stoppable_media_thread(endless))
+    await until(started.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    before = asked
+    await asyncio.sleep(0)
+    assert asked == before
+
+
+async def test_work_that_asks_ends_as_any_other() -> None:
+    def work(check: Callable[[], None]) -> int:
+        check()
+        return 42
+
+    assert await in_stoppable_media_thread(work) == 42
+    with pytest.raises(ZeroDivisionError):
+        await in_stoppable_media_thread(lambda check: 1 // 0)
