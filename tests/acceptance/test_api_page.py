@@ -24,8 +24,9 @@ RECORDINGS = {"recording.mp3": "en_02", "recording.wav": "en_02", "japanese.wav"
 
 
 def answered_requests() -> list[tuple[str, str]]:
-    """Each `curl` that an answer in JSON follows, and that answer."""
-    return re.findall(r"```bash\n(curl [^\n]*)\n```\n\n```json\n([^\n]*)\n```", PAGE)
+    """Each `curl` that an answer in JSON follows, and that answer; not those on a task of somebody's."""
+    found = re.findall(r"```bash\n(curl [^\n]*)\n```\n\n```json\n([^\n]*)\n```", PAGE)
+    return [(line, answer) for line, answer in found if "task_" not in line]
 
 
 def ask(line: str, server: Server, samples: Mapping[str, Sample]) -> httpx.Response:
@@ -105,11 +106,51 @@ def transcribed(server: Server, samples: Mapping[str, Sample], **fields: Any) ->
     return httpx.post(url, files={"file": content}, data=fields, timeout=60).raise_for_status()
 
 
-def test_the_program(server: Server, samples: Mapping[str, Sample], tmp_path: Path) -> None:
-    (tmp_path / "recording.mp3").write_bytes(samples["en_02"].path.read_bytes())
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+def run_program(number: int, server: Server, samples: Mapping[str, Sample], folder: Path) -> list[str]:
+    """The lines that a program of the page prints."""
+    (folder / "recording.mp3").write_bytes(samples["en_02"].path.read_bytes())
+    program = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[number]
     command = [sys.executable, "-c", program.replace(ADDRESS, server.url)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
-    text, streamed, *words = done.stdout.splitlines()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.splitlines()
+
+
+def test_the_program(server: Server, samples: Mapping[str, Sample], tmp_path: Path) -> None:
+    text, streamed, *words = run_program(0, server, samples, tmp_path)
     assert text == streamed == samples["en_02"].text
     assert [word.split(" ")[2] for word in words] == text.split(" ")
+
+
+# Tasks -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_program_of_tasks(server: Server, samples: Mapping[str, Sample], tmp_path: Path) -> None:
+    lines = run_program(1, server, samples, tmp_path)
+    text = samples["en_02"].text
+    states = [line for line in lines if re.fullmatch("[a-z]+", line)]
+    assert states[0] in ("queued", "fetching", "running")
+    assert states[-1] == "succeeded"
+    assert f"0.0 {text}" in lines, "a segment while it runs"
+    assert lines[-2] == text, "the subtitles"
+
+
+def test_a_task_as_the_page_shows_it(server: Server, samples: Mapping[str, Sample]) -> None:
+    files = {"file": ("recording.mp3", samples["en_02"].path.read_bytes())}
+    task = httpx.post(f"{server.url}/api/tasks", files=files, data={"language": "en", "tags": "meetings"}).json()
+    shown = json.loads(block("The answer is 201"))
+    assert shape({name: task[name] for name in shown}) == shape(shown)
+    assert {**shown, "id": task["id"]} == {name: task[name] for name in shown}
+    told = [
+        (name, json.loads(data))
+        for name, data in re.findall(
+            r"^event: (\w+)\ndata: (.*)$", httpx.get(f"{server.url}/api/tasks/{task['id']}/events").text, flags=re.M
+        )
+    ]
+    example = re.findall(r"^event: (\w+)\ndata: (.*)$", block("`GET /api/tasks/{id}/events`"), flags=re.M)
+    assert [name for name, _ in told if name != "status"] == [name for name, _ in example if name != "status"]
+    for name, data in example:
+        given = next(given for told_name, given in told if told_name == name)
+        assert set(json.loads(data)) <= set(given)
+    result = httpx.get(f"{server.url}/api/tasks/{task['id']}/result").json()
+    assert shape(result) == shape(json.loads(block("`GET /api/tasks/{id}/result`")))
+    assert result["text"] == samples["en_02"].text

@@ -23,7 +23,10 @@ from kikitori.web.uploads import Uploads
 RENDER_THREADS = 4
 READABLE_HEADERS = (
     REQUEST_ID_HEADER,
+    "content-disposition",
     "retry-after",
+    "location",
+    "content-disposition",
     "x-kikitori-model",
     "x-kikitori-engine",
     "x-kikitori-mode",
