@@ -22,7 +22,7 @@ import httpcore
 import httpx
 
 from kikitori.errors import ForbiddenAddress, InvalidInput, KikitoriError, LinkFailed, TooLarge
-from kikitori.media.addresses import Network, is_allowed, parse_address, parse_networks
+from kikitori.media.addresses import Network, address_meant, is_allowed, parse_address, parse_networks
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Guard:
         except (httpx.InvalidURL, UnicodeError) as exc:
             raise _no_link(param) from exc
         _check_form(link, param)
-        if (address := parse_address(link.host)) and not is_allowed(address, self.networks):
+        if (address := address_meant(link.host.lower().rstrip("."))) and not is_allowed(address, self.networks):
             raise self._refused(link.host, param)
         return link
 

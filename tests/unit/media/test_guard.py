@@ -129,10 +129,27 @@ def test_what_is_no_plain_web_link_is_refused(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://10.0.0.1/", "https://[fd00::1]/", "http://169.254.169.254/latest/meta-data"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://10.0.0.1/", "https://[fd00::1]/", "http://169.254.169.254/latest/meta-data"),
+        *("http://localhost/", "http://LOCALHOST./", "http://a.localhost/", "http://127.1/", "http://2130706433/"),
+        "http://0x7f.1/",
+    ],
+)
 def test_a_private_address_in_the_link_itself_is_refused_before_any_connection(url: str) -> None:
     with pytest.raises(ForbiddenAddress):
         Guard().check_link(url)
+
+
+@pytest.mark.parametrize("url", ["http://localhost/", "http://127.1/", "http://[::ffff:127.0.0.1]/"])
+def test_an_allowed_address_in_the_link_is_let_through(near: Guard, url: str) -> None:
+    assert str(near.check_link(url)) == url
+
+
+@pytest.mark.parametrize("host", ["example.com", "0.example", "cafe.de", "1.2.3.example", "8.8.8.8"])
+def test_public_hosts_are_let_through(host: str) -> None:
+    assert Guard().check_link(f"https://{host}/a.mp3").host == host
 
 
 # Redirects -------------------------------------------------------------------------------------------------------
