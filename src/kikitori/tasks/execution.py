@@ -156,7 +156,8 @@ class Execution:
             replace(_as_new(self.task), id=new_id("task"), url=entry.url, file_name=entry.title, parent=self.task.id)
             for entry in playlist.entries
         ]
-        await persistently(lambda: self._at.store.expand(self.task, children, details=playlist.details))
+        details = {**playlist.details, "tasks": [child.id for child in children]}
+        await persistently(lambda: self._at.store.expand(self.task, children, details=details))
         self._at.on_end()
 
     # Transcribing
@@ -226,8 +227,8 @@ class Execution:
             logger.info("task lost", extra={"action": "task_lost"})
             return
         self._at.on_end()
-        facts = {"action": "task_ended", "status": status.value, "attempts": self.task.attempts}
-        logger.info("task ended", extra=facts | ({"code": error.code} if error else {}))
+        code = error.code if error else ""
+        logger.info("task ended", extra={"action": "task_ended", "status": status.value, "code": code})
 
     async def _failed(self, exc: BaseException) -> None:
         if isinstance(exc, LostTask):

@@ -112,7 +112,7 @@ class TaskRunner:
         self._executions.pop(task_id, None)
         self._fetching.discard(task_id)
         if not work.cancelled() and (exc := work.exception()):
-            logger.error("task broke", exc_info=exc, extra={"action": "task_broke", "task": task_id})
+            logger.error("task broke", exc_info=exc, extra={"action": "task_broke"})
         self.wake()
 
     async def _woken(self) -> None:
@@ -134,7 +134,7 @@ class TaskRunner:
                 for task_id in await self._at.store.cancel_requested(tuple(self._executions)):
                     self.cancel(task_id)
             except KikitoriError as exc:
-                logger.warning("looking for cancellations failed", extra={"action": "claim_failed", "reason": str(exc)})
+                logger.warning("claiming failed", extra={"action": "claim_failed", "reason": str(exc)})
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

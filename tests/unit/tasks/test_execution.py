@@ -1,0 +1,190 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.unit.tasks.workshop import TEXTS, Workshop, at_point, open_workshop, script
+
+from kikitori.errors import Busy, InvalidMedia, LinkFailed, Unavailable
+from kikitori.media.sites import Entry, Playlist
+from kikitori.store.task_records import TaskRecord, TaskStatus
+from kikitori.tasks import writing
+from kikitori.tasks.execution import Execution
+from kikitori.testing import FakeTranscriber, Hold
+from kikitori.types import Priority, Task
+
+WHOLE = "".join(TEXTS)
+
+
+@pytest.fixture(autouse=True)
+def write_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "WRITE_EVERY_SECONDS", 0.0)
+
+
+async def run(shop: Workshop, task: TaskRecord) -> TaskRecord:
+    claimed = await shop.claim()
+    assert claimed.id == task.id
+    await Execution(shop.workplace(), claimed).run()
+    return await shop.store.get(task.id, None)
+
+
+async def test_a_recording_becomes_text(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        task = await run(shop, await shop.upload(options={"beam_size": 3}, task_type=Task.TRANSLATE))
+        assert (task.status, task.language, task.model, task.progress) == (TaskStatus.SUCCEEDED, "en", "fake", 100.0)
+        assert await shop.text(task) == WHOLE
+        (call,) = shop.transcriber.calls
+        assert (call.options.beam_size, call.options.task, call.priority) == (3, Task.TRANSLATE, Priority.NORMAL)
+        assert call.content == b"sound"
+        assert shop.ended == ["end"]
+
+
+async def test_a_link_is_fetched_into_the_store_first(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        task = await run(shop, await shop.link())
+        assert (task.status, task.file_name, task.details["title"]) == (TaskStatus.SUCCEEDED, "talk.mp3", "A talk")
+        assert task.media_key is not None
+        assert not [path for path in shop.media.temporary.glob("*") if path.is_file()]
+
+
+async def test_a_link_that_fails_fails_its_task_with_the_reason(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        link = await shop.link()
+        shop.fetcher.finds["https://example.org/talk.mp3"] = LinkFailed("It answers 404.", remedy="Look again.")
+        task = await run(shop, link)
+        assert task.status is TaskStatus.FAILED
+        assert task.error is not None
+        assert (task.error.code, task.error.message, task.error.remedy) == (
+            LinkFailed.code, "It answers 404.", "Look again.",
+        )  # fmt: skip
+
+
+async def test_a_playlist_becomes_tasks_of_their_own(tmp_path: Path) -> None:
+    entries = (Entry(url="https://example.org/1", title="One"), Entry(url="https://example.org/2", title="Two"))
+    async with open_workshop(tmp_path) as shop:
+        link = await shop.link(tags=("a",), options={"beam_size": 2})
+        shop.fetcher.finds["https://example.org/talk.mp3"] = Playlist(details={"title": "All"}, entries=entries)
+        parent = await run(shop, link)
+        assert (parent.status, parent.details["title"]) == (TaskStatus.SUCCEEDED, "All")
+        children = [await shop.store.get(id, None) for id in parent.details["tasks"]]
+        assert [(child.url, child.parent, child.tags, child.options) for child in children] == [
+            (entry.url, parent.id, ("a",), {"beam_size": 2}) for entry in entries
+        ]
+        assert {child.status for child in children} == {TaskStatus.QUEUED}
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(InvalidMedia("Not media."), "invalid_value"), (ZeroDivisionError(), "internal_error")],
+)
+async def test_what_goes_wrong_is_said_and_what_was_heard_is_kept(
+    tmp_path: Path, failure: Exception, code: str
+) -> None:
+    async with open_workshop(tmp_path, *script()[:3], failure) as shop:
+        task = await run(shop, await shop.upload())
+        assert task.status is TaskStatus.FAILED
+        assert task.error is not None
+        assert task.error.code == code
+        assert await shop.text(task) == TEXTS[0]
+
+
+async def test_cancelling_keeps_what_was_heard(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:5], hold) as shop:
+        task = await shop.upload()
+        execution = Execution(shop.workplace(), await shop.claim())
+        running = asyncio.create_task(execution.run())
+        await hold.reached.wait()
+        execution.cancel()
+        await running
+        assert (await shop.store.get(task.id, None)).status is TaskStatus.CANCELLED
+        assert await shop.text(task) == TEXTS[0] + TEXTS[1]
+        assert shop.transcriber.calls[0].closed.is_set()
+
+
+async def test_a_wish_to_cancel_in_the_database_is_seen_at_the_next_write(tmp_path: Path) -> None:
+    hold = Hold()
+    steps = script()
+    async with open_workshop(tmp_path, *steps[:3], hold, *steps[3:]) as shop:
+        task = await shop.upload()
+        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
+        await hold.reached.wait()
+        await shop.store.request_cancel(task.id, None)
+        hold.release.set()
+        await running
+        assert (await shop.store.get(task.id, None)).status is TaskStatus.CANCELLED
+        assert await shop.text(task) == TEXTS[0] + TEXTS[1]
+
+
+async def test_a_stopped_node_gives_the_task_back_and_the_next_goes_on(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:5], hold) as shop:
+        task = await shop.upload()
+        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
+        await hold.reached.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        waiting = await shop.store.get(task.id, None)
+        assert (waiting.status, waiting.attempts, waiting.node) == (TaskStatus.QUEUED, 0, None)
+        shop.transcriber = FakeTranscriber(at_point(2))
+        assert (await run(shop, task)).status is TaskStatus.SUCCEEDED
+        resume = shop.transcriber.calls[0].resume
+        assert resume is not None
+        assert (resume.seconds, resume.segments, resume.language) == (2.0, 2, "en")
+        assert await shop.text(task) == WHOLE
+
+
+async def test_a_task_that_another_node_took_is_left_alone(tmp_path: Path) -> None:
+    hold = Hold()
+    steps = script()
+    async with open_workshop(tmp_path, *steps[:3], hold, *steps[3:]) as shop:
+        task = await shop.upload()
+        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
+        await hold.reached.wait()
+        await shop.store.recover(["node_1"], max_attempts=5)
+        (other,) = await shop.store.claim("node_2", 1)
+        hold.release.set()
+        await running
+        found = await shop.store.get(task.id, None)
+        assert (found.status, found.node, found.attempts) == (TaskStatus.FETCHING, "node_2", 2)
+        assert found.checkpoint == other.checkpoint
+
+
+async def test_a_crowded_model_is_waited_for(tmp_path: Path) -> None:
+    class Crowded(FakeTranscriber):
+        async def stream(self, *arguments, **options):  # type: ignore[no-untyped-def]
+            if not self.calls:
+                self.calls.append(None)  # type: ignore[arg-type]
+                raise Busy("200 requests wait.", retry_after=0.01)
+            async for event in super().stream(*arguments, **options):
+                yield event
+
+    async with open_workshop(tmp_path) as shop:
+        shop.transcriber = Crowded(script())
+        task = await run(shop, await shop.upload())
+        assert task.status is TaskStatus.SUCCEEDED
+        assert await shop.text(task) == WHOLE
+
+
+async def test_a_database_that_is_away_for_a_moment_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "RETRY_SECONDS", (0.01, 0.01))
+    async with open_workshop(tmp_path) as shop:
+        task, outages = await shop.upload(), [2] * 20
+        claimed = await shop.claim()
+        for name in ("started", "advance", "finish"):
+            work = getattr(shop.store, name)
+
+            async def flaky(*arguments, work=work, **options):  # type: ignore[no-untyped-def]
+                if outages and (outages.pop() or True) and len(outages) % 2:
+                    raise Unavailable("The database is away.")
+                done = await work(*arguments, **options)
+                if outages and len(outages) % 3 == 0 and work.__name__ == "advance":
+                    raise Unavailable("The answer to the commit was lost.")
+                return done
+
+            monkeypatch.setattr(shop.store, name, flaky)
+        await Execution(shop.workplace(), claimed).run()
+        monkeypatch.undo()
+        assert (await shop.store.get(task.id, None)).status is TaskStatus.SUCCEEDED
+        assert await shop.text(task) == WHOLE

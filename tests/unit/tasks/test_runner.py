@@ -1,0 +1,212 @@
+import asyncio
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.tasks.workshop import TEXTS, open_workshop, script
+
+from kikitori.errors import Unavailable
+from kikitori.store.task_records import Node, TaskPriority, TaskStatus, new_id
+from kikitori.tasks import writing
+from kikitori.tasks.cluster import MAX_ATTEMPTS, this_node
+from kikitori.tasks.retention import Retention
+from kikitori.testing import FakeTranscriber, Hold, until
+
+WHOLE = "".join(TEXTS)
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def write_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "WRITE_EVERY_SECONDS", 0.0)
+
+
+def other_node(**fields: Any) -> Node:
+    """A node on another machine, seen a moment ago."""
+    node = Node(
+        id=new_id("node"), host="elsewhere", pid=1, version="1", slots=2,
+        started_at=NOW, heartbeat_at=datetime.now(UTC), media_url="here",
+    )  # fmt: skip
+    return replace(node, **fields)
+
+
+def dead_pid() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+async def test_tasks_are_worked_on_as_they_come(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop, shop.runner() as runner:
+        tasks = [await shop.upload(), await shop.link(), await shop.upload()]
+        for task in tasks:
+            ended = await shop.ended_task(task)
+            assert ended.status is TaskStatus.SUCCEEDED
+            assert await shop.text(task) == WHOLE
+        await until(lambda: runner.running == 0)
+
+
+async def test_no_more_than_its_slots_decode_at_once(tmp_path: Path) -> None:
+    holds = [Hold() for _ in range(5)]
+
+    class Counting(FakeTranscriber):
+        async def stream(self, *arguments, **options):  # type: ignore[no-untyped-def]
+            hold = holds[len(self.calls)]
+            async for event in super().stream(*arguments, **options):
+                yield event
+                if not hold.reached.is_set():
+                    await hold.wait()
+
+    async with open_workshop(tmp_path) as shop:
+        transcriber = Counting(script())
+        async with shop.runner(slots=2, transcriber=transcriber):
+            tasks = [await shop.upload() for _ in range(3)] + [await shop.link() for _ in range(2)]
+            await until(lambda: len(transcriber.calls) == 2)
+            await asyncio.sleep(0.1)
+            assert len(transcriber.calls) == 2
+            for hold in holds:
+                hold.release.set()
+            for task in tasks:
+                assert (await shop.ended_task(task)).status is TaskStatus.SUCCEEDED
+
+
+async def test_links_that_take_long_keep_nobody_from_decoding(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        shop.fetcher.gate.clear()
+        async with shop.runner(slots=1):
+            links = [await shop.link(priority=TaskPriority.HIGH) for _ in range(6)]
+            upload = await shop.upload(priority=TaskPriority.LOW)
+            assert (await shop.ended_task(upload)).status is TaskStatus.SUCCEEDED
+            shop.fetcher.gate.set()
+            for link in links:
+                assert (await shop.ended_task(link)).status is TaskStatus.SUCCEEDED
+
+
+async def test_a_node_without_slots_only_takes_tasks(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop, shop.runner(slots=0) as runner:
+        task = await shop.upload()
+        await asyncio.sleep(0.2)
+        assert runner.running == 0
+        assert (await shop.store.get(task.id, None)).status is TaskStatus.QUEUED
+
+
+async def test_cancelling_here_is_immediate_and_elsewhere_soon(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner():
+        here, elsewhere = await shop.upload(), await shop.upload()
+        await shop.until(elsewhere, lambda task: task.checkpoint)
+        await shop.desk.cancel(here.id, None)
+        assert (await shop.ended_task(here)).status is TaskStatus.CANCELLED
+        await shop.store.request_cancel(elsewhere.id, None)  # as another node does
+        assert (await shop.ended_task(elsewhere)).status is TaskStatus.CANCELLED
+        assert await shop.text(elsewhere) == TEXTS[0]
+
+
+async def test_deleting_stops_the_task_and_removes_every_trace(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner():
+        task = await shop.upload()
+        await shop.until(task, lambda found: found.checkpoint)
+        await shop.desk.delete(task.id, None)
+        assert await shop.media.keys() == []
+        assert shop.transcriber.calls[0].closed.is_set()
+        with pytest.raises(Exception, match="no task"):
+            await shop.store.get(task.id, None)
+
+
+async def test_leaving_gives_unfinished_tasks_back_at_once(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:3], hold) as shop:
+        async with shop.runner() as runner:
+            task = await shop.upload()
+            await shop.until(task, lambda found: found.checkpoint)
+        assert runner.running == 0
+        waiting = await shop.store.get(task.id, None)
+        assert (waiting.status, waiting.attempts) == (TaskStatus.QUEUED, 0)
+        assert [node.stopped_at is not None for node in await shop.nodes.list()] == [True]
+
+
+async def test_the_tasks_of_a_silent_node_are_taken_up(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        task = await shop.upload()
+        silent = other_node(heartbeat_at=datetime.now(UTC))
+        await shop.nodes.register(silent)
+        await shop.store.claim(silent.id, 1)
+        async with shop.runner():
+            assert (await shop.ended_task(task)).status is TaskStatus.SUCCEEDED
+        assert (await shop.store.get(task.id, None)).attempts == 2
+
+
+async def test_a_dead_process_of_this_machine_is_seen_at_once(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        task = await shop.upload()
+        gone = replace(this_node(slots=1, media_url="here"), pid=dead_pid())
+        await shop.nodes.register(gone)
+        await shop.store.claim(gone.id, 1)
+        runner = shop.runner()
+        await runner.cluster.join()
+        assert (await shop.store.get(task.id, None)).status is TaskStatus.QUEUED
+
+
+async def test_a_node_that_lives_keeps_its_tasks(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        task = await shop.upload()
+        busy = other_node()
+        await shop.nodes.register(busy)
+        await shop.store.claim(busy.id, 1)
+        runner = shop.runner()
+        await runner.cluster.join()
+        assert (await shop.store.get(task.id, None)).node == busy.id
+
+
+async def test_a_task_that_kills_its_nodes_is_given_up(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        task = await shop.upload()
+        for _ in range(MAX_ATTEMPTS):
+            gone = replace(this_node(slots=1, media_url="here"), pid=dead_pid())
+            await shop.nodes.register(gone)
+            await shop.store.claim(gone.id, 1)
+            await shop.runner().cluster.join()
+        ended = await shop.store.get(task.id, None)
+        assert ended.status is TaskStatus.FAILED
+        assert ended.error is not None
+        assert ended.error.code == "crashed"
+
+
+async def test_a_task_that_nobody_here_works_on_goes_back(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop, shop.runner(slots=0) as runner:
+        task = await shop.upload()
+        await shop.store.claim(runner.cluster.node.id, 1)
+        await shop.until(task, lambda found: found.status is TaskStatus.QUEUED)
+
+
+async def test_nodes_with_different_media_stores_do_not_join(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        await shop.nodes.register(other_node(media_url="there"))
+        with pytest.raises(Unavailable, match="KIKITORI_MEDIA_URL"):
+            async with shop.runner():
+                pass
+
+
+async def test_old_recordings_go_and_later_their_tasks(tmp_path: Path) -> None:
+    async with open_workshop(tmp_path) as shop:
+        async with shop.runner():
+            task = await shop.ended_task(await shop.upload())
+        later = [datetime.now(UTC)]
+        retention = Retention(shop.store, shop.media, media_days=1, task_days=10, now=lambda: later[0])
+        await retention.sweep()
+        assert await shop.media.keys() == [task.media_key]
+        later[0] += timedelta(days=2)
+        await retention.sweep()
+        assert await shop.media.keys() == []
+        assert (await shop.store.get(task.id, None)).media_key is None
+        assert await shop.text(task) == WHOLE
+        later[0] += timedelta(days=9)
+        await retention.sweep()
+        with pytest.raises(Exception, match="no task"):
+            await shop.store.get(task.id, None)

@@ -1,0 +1,169 @@
+"""A node's parts on a real SQLite database; only the transcriber and the fetching of links are played."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from kikitori.errors import KikitoriError
+from kikitori.media.fetch import Fetcher
+from kikitori.media.sites import Fetched, Playlist
+from kikitori.media.store import MediaStore
+from kikitori.pipeline.events import Progress, ResumePoint, SegmentDone
+from kikitori.store.database import Database
+from kikitori.store.nodes import NodeStore
+from kikitori.store.task_records import NewTask, Node, TaskRecord, new_id
+from kikitori.store.tasks import TaskStore
+from kikitori.tasks.changes import Changes
+from kikitori.tasks.cluster import this_node
+from kikitori.tasks.desk import TaskDesk
+from kikitori.tasks.execution import Workplace
+from kikitori.tasks.runner import TaskRunner
+from kikitori.testing import FakeTranscriber, Step, fake_transcript, script_of
+
+TEXTS = (" The birch canoe", " slid on", " the smooth planks.")
+
+
+def progress(segments: int, *, of: int = len(TEXTS)) -> Progress:
+    """``segments`` of one second each are done, and the run can be resumed there."""
+    point = ResumePoint(seconds=float(segments), segments=segments, language="en", language_probability=1.0)
+    return Progress(seconds_done=float(segments), duration=float(of), resume=point)
+
+
+def script(*texts: str) -> list[Step]:
+    """Started, each segment with its progress, Finished."""
+    steps: list[Step] = []
+    for step in script_of(fake_transcript(*(texts or TEXTS))):
+        if isinstance(step, Progress):
+            continue
+        steps.append(step)
+        if isinstance(step, SegmentDone):
+            steps.append(progress(step.segment.id + 1))
+    return steps
+
+
+class FakeFetcher:
+    """Links lead to what the test says: bytes, a playlist, or an error."""
+
+    def __init__(self) -> None:
+        self.finds: dict[str, bytes | Playlist | KikitoriError] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def fetch(self, text: str, folder: Path) -> Fetched | Playlist:
+        await self.gate.wait()
+        found = self.finds.get(text, b"sound")
+        if isinstance(found, KikitoriError):
+            raise found
+        if isinstance(found, Playlist):
+            return found
+        path = folder / f"fetched-{new_id('f')}.mp3"
+        await asyncio.to_thread(_write, path, found)
+        return Fetched(path=path, size_bytes=len(found), file_name="talk.mp3", details={"title": "A talk"})
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+@dataclass(slots=True)
+class Workshop:
+    database: Database
+    store: TaskStore
+    nodes: NodeStore
+    media: MediaStore
+    fetcher: FakeFetcher
+    transcriber: FakeTranscriber
+    changes: Changes
+    desk: TaskDesk
+    folder: Path
+    ended: list[str] = field(default_factory=list)
+
+    def workplace(self, *, slots: int = 2, transcriber: object = None) -> Workplace:
+        return Workplace(
+            store=self.store,
+            media=self.media,
+            fetcher=cast(Fetcher, self.fetcher),
+            transcriber=cast(Any, transcriber or self.transcriber),
+            changes=self.changes,
+            folder=self.media.temporary,
+            places=asyncio.Semaphore(slots),
+            on_end=lambda: self.ended.append("end"),
+        )
+
+    def runner(self, *, slots: int = 2, node: Node | None = None, transcriber: object = None) -> TaskRunner:
+        node = node or this_node(slots=slots, media_url="here")
+        runner = TaskRunner(
+            node, self.workplace(slots=slots, transcriber=transcriber), self.nodes, heartbeat_seconds=0.05
+        )
+        self.desk = TaskDesk(self.store, self.media, changes=self.changes, on_new=runner.wake, on_cancel=runner.cancel)
+        return runner
+
+    async def upload(self, **fields: Any) -> TaskRecord:
+        """A task with a recording in the store."""
+        id = new_id("task")
+        path = self.folder / id
+        await asyncio.to_thread(_write, path, b"sound")
+        key = await self.media.save(path, task_id=id, suffix=".wav")
+        (task,) = await self.desk.submit([NewTask(id=id, media_key=key, **fields)])
+        return task
+
+    async def link(self, url: str = "https://example.org/talk.mp3", **fields: Any) -> TaskRecord:
+        (task,) = await self.desk.submit([NewTask(id=new_id("task"), url=url, **fields)])
+        return task
+
+    async def claim(self) -> TaskRecord:
+        (task,) = await self.store.claim("node_1", 1)
+        return task
+
+    async def until(self, task: TaskRecord, condition: Callable[[TaskRecord], object]) -> TaskRecord:
+        """The task as soon as ``condition`` holds for it."""
+        async with asyncio.timeout(20):
+            while not condition(found := await self.store.get(task.id, None)):
+                await self.changes.wait(task.id, 0.02)
+        return found
+
+    async def ended_task(self, task: TaskRecord) -> TaskRecord:
+        return await self.until(task, lambda found: found.status.is_final)
+
+    async def text(self, task: TaskRecord) -> str:
+        result = await self.store.result(task.id, None)
+        assert [segment.id for segment in result.segments] == list(range(len(result.segments)))
+        return "".join(segment.text for segment in result.segments)
+
+
+@asynccontextmanager
+async def open_workshop(folder: Path, *steps: Step) -> AsyncIterator[Workshop]:
+    async with Database(f"sqlite:///{folder / 'tasks.db'}") as database:
+        await database.upgrade()
+        store, media, changes = TaskStore(database), MediaStore("", folder), Changes()
+        yield Workshop(
+            database=database,
+            store=store,
+            nodes=NodeStore(database),
+            media=media,
+            fetcher=FakeFetcher(),
+            transcriber=FakeTranscriber(steps or script()),
+            changes=changes,
+            desk=TaskDesk(store, media, changes=changes),
+            folder=folder,
+        )
+
+
+def at_point(segments: int) -> list[Step]:
+    """What is left of the script when it is resumed after ``segments``."""
+    steps = script()
+    first, last = steps[0], steps[-1]
+    rest = [step for step in steps[1:-1] if not _is_before(step, segments)]
+    return [first, *rest, last]
+
+
+def _is_before(step: Step, segments: int) -> bool:
+    if isinstance(step, SegmentDone):
+        return step.segment.id < segments
+    return isinstance(step, Progress) and step.resume is not None and step.resume.segments <= segments
