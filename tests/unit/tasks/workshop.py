@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from tests.databases import migrated_sqlite
+
 from kikitori.errors import KikitoriError
 from kikitori.media.fetch import Fetcher
 from kikitori.media.sites import Fetched, Playlist
@@ -139,8 +141,7 @@ class Workshop:
 
 @asynccontextmanager
 async def open_workshop(folder: Path, *steps: Step) -> AsyncIterator[Workshop]:
-    async with Database(f"sqlite:///{folder / 'tasks.db'}") as database:
-        await database.upgrade()
+    async with Database(await migrated_sqlite(folder / "tasks.db")) as database:
         store, media, changes = TaskStore(database), MediaStore("", folder), Changes()
         yield Workshop(
             database=database,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.databases import migrated_sqlite
 
 from kikitori.media.store import MediaStore
 from kikitori.services import Services
@@ -116,32 +114,12 @@ class TaskApp:
         return task
 
 
-_templates: list[Path] = []
-
-
-async def _migrated() -> Path:
-    """A database with all tables, made once: migrations take longer than most tests."""
-    if not _templates:
-        folder = Path(tempfile.mkdtemp(prefix="kikitori-tests-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        async with Database(f"sqlite+aiosqlite:///{folder / 'tasks.db'}") as database:
-            await database.upgrade()
-        _templates.append(folder / "tasks.db")
-    return _templates[0]
-
-
-def _copy(template: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    shutil.copy(template, folder / "tasks.db")
-
-
 @asynccontextmanager
 async def task_app(
     make_services: Callable[..., Services], data_dir: Path, *, key: str = "", max_queued: int = 0, **settings: Any
 ) -> AsyncGenerator[TaskApp, None]:
     """``key``: whose client it is; without one the server has no keys."""
-    _copy(await _migrated(), data_dir)
-    async with Database(f"sqlite+aiosqlite:///{data_dir / 'tasks.db'}") as database:
+    async with Database(await migrated_sqlite(data_dir / "tasks.db")) as database:
         store = TaskStore(database)
         desk = TaskDesk(store, MediaStore("", data_dir), max_queued=max_queued)
         services = make_services(keys=OwnersByKey() if key else None, parts={"tasks": desk}, **settings)
