@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 
-from kikitori.errors import Busy, KikitoriError
+from kikitori.errors import Busy, KikitoriError, LinkFailed
 from kikitori.logs import log_ids
 from kikitori.media import disk
 from kikitori.media.fetch import Fetcher
@@ -152,6 +152,10 @@ class Execution:
             raise
 
     async def _expand(self, playlist: Playlist) -> None:
+        if self.task.parent is not None:
+            above = await self._at.store.get(self.task.parent, None)
+            if above.parent is not None:
+                raise LinkFailed("This list is an entry of a list that is an entry of a list.")
         children = [
             replace(_as_new(self.task), id=new_id("task"), url=entry.url, file_name=entry.title, parent=self.task.id)
             for entry in playlist.entries
