@@ -22,6 +22,7 @@ from kikitori.types import Segment
 logger = logging.getLogger(__name__)
 
 Records: TypeAlias = list[TaskRecord]
+Places: TypeAlias = list[int | None]
 
 LET_GO_SECONDS = 15.0
 """How long a deletion waits for the node that works on the task."""
@@ -48,6 +49,7 @@ class TaskDesk:
         self._max_queued = max_queued
         self._on_new, self._on_cancel, self._on_end = on_new, on_cancel, on_end
         self._create: Gatherer[NewTask, TaskRecord] = Gatherer(self._create_all)
+        self._find_positions: Gatherer[str, int | None] = Gatherer(self._positions_of)
 
     async def submit(self, tasks: Sequence[NewTask]) -> list[TaskRecord]:
         """Put ``tasks`` in the queue; they are durable when this returns. Raises Busy, Conflict, Unavailable.
@@ -74,7 +76,9 @@ class TaskDesk:
         return await self.store.events(task_id, after=after)
 
     async def queue_positions(self, task_ids: Sequence[str]) -> dict[str, int]:
-        return await self.store.queue_positions(task_ids)
+        """1 is next; only of tasks that wait. One look at the queue, which may be long, serves all who ask now."""
+        places = await self._find_positions(task_ids) if task_ids else []
+        return {id: place for id, place in zip(task_ids, places, strict=True) if place is not None}
 
     async def wait_for_change(self, task_id: str, seconds: float = LOOK_AGAIN_SECONDS) -> None:
         """Until something may have changed: at once when it happened in this process."""
@@ -135,3 +139,7 @@ class TaskDesk:
 
     async def _create_all(self, tasks: Sequence[NewTask]) -> Records:
         return await self.store.create(tasks, max_queued=self._max_queued)
+
+    async def _positions_of(self, task_ids: Sequence[str]) -> Places:
+        places = await self.store.queue_positions(list(dict.fromkeys(task_ids)))
+        return [places.get(id) for id in task_ids]

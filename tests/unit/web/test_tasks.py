@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -250,6 +250,20 @@ async def test_a_batch_makes_a_task_for_each_link(app: TaskApp) -> None:
     assert [task["url"] for task in tasks] == urls
     assert {(task["priority"], *task["tags"]) for task in tasks} == {("low", "b")}
     assert [task["queue_position"] for task in tasks] == [*range(1, 1_001)]
+
+
+async def test_many_who_come_at_once_look_at_the_queue_together(app: TaskApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    look = app.store.queue_positions
+
+    async def counted(ids: Collection[str]) -> dict[str, int]:
+        looks.append(len(ids))
+        return await look(ids)
+
+    monkeypatch.setattr(app.store, "queue_positions", counted)
+    tasks = await asyncio.gather(*[app.make() for _ in range(20)])
+    assert sorted(task["queue_position"] for task in tasks)[-1] == 20
+    assert len(looks) < 20
 
 
 async def test_a_batch_is_made_as_a_whole_or_not_at_all(app: TaskApp) -> None:
