@@ -14,7 +14,9 @@ class Commands(LazyGroup):
     entries = (
         Entry(name="transcribe", module="kikitori.cli.transcribe", help="Turn recordings into text or subtitles."),
         Entry(name="serve", module="kikitori.cli.serve", help="Start the server."),
-        Entry(name="tasks", module="kikitori.cli.tasks.group", help="Send tasks to a server, watch them, get their texts."),
+        Entry(
+            name="tasks", module="kikitori.cli.tasks.group", help="Send tasks to a server, watch them, get their texts."
+        ),
         Entry(name="worker", module="kikitori.cli.worker", help="Work on tasks without answering requests."),
         Entry(name="nodes", module="kikitori.cli.nodes", help="Show the processes that work on tasks."),
         Entry(name="db", module="kikitori.cli.db", help="Show and upgrade the database."),

@@ -38,11 +38,13 @@ def worker(*, settings: dict[str, Any]) -> None:
     from kikitori.cli.interrupts import run_interruptibly
     from kikitori.logs import configure_logging
     from kikitori.services import open_services
+    from kikitori.web.memory import return_free_memory, trimmed_memory
 
     configure_logging(loaded.log_format, loaded.log_level)
+    return_free_memory()
 
     async def work() -> None:
-        async with open_services(loaded):
+        async with trimmed_memory(), open_services(loaded):
             say(f"Kikitori works on the tasks of {_shown(loaded.database)}. Ctrl-C stops it.")
             await asyncio.get_running_loop().create_future()
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from kikitori.errors import Unavailable
 from kikitori.settings import Settings
 from kikitori.store.database import Database
 from kikitori.store.keys import KeyStore
+from kikitori.store.nodes import NodeStore
+from kikitori.tasks.cluster import this_node
 
 Make = Callable[..., Settings]
 
@@ -43,6 +47,16 @@ def make_database(settings: Settings, *, keys: int = 0) -> None:
             await database.upgrade()
             for number in range(keys):
                 await KeyStore(database).create(f"key {number}", "mika")
+
+    asyncio.run(work())
+
+
+def put_nodes(settings: Settings, *, slots: int, silent_seconds: float) -> None:
+    async def work() -> None:
+        async with Database(settings.database) as database:
+            node = this_node(slots=slots, media_url="")
+            heard = node.heartbeat_at - timedelta(seconds=silent_seconds)
+            await NodeStore(database).register(replace(node, heartbeat_at=heard))
 
     asyncio.run(work())
 
@@ -151,6 +165,31 @@ def test_the_state_of_the_database_is_said(settings: Make, tmp_path: Path) -> No
         connection.close()
         line = only(server.check_database(settings()))
         assert (line.state, words in line.detail) == (state, True)
+
+
+def test_the_media_store_is_tried(settings: Make, tmp_path: Path) -> None:
+    assert "will be made" in only(server.check_media_store(settings())).detail
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data" / "media").mkdir(parents=True)
+    assert "can be written" in only(server.check_media_store(settings())).detail
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable):
+        list(server.check_media_store(settings(media_url=f"file://{tmp_path}/file/media")))
+
+
+def test_the_nodes_of_the_database_are_counted(settings: Make) -> None:
+    assert list(server.check_nodes(settings())) == []
+    make_database(settings())
+    assert only(server.check_nodes(settings())).state is State.OFF
+    put_nodes(settings(), slots=0, silent_seconds=0)
+    waiting = only(server.check_nodes(settings()))
+    assert (waiting.state, "kikitori worker" in waiting.remedy) == (State.WARN, True)
+    put_nodes(settings(), slots=2, silent_seconds=0)
+    line = only(server.check_nodes(settings()))
+    assert (line.state, line.detail) == (State.OK, "2 alive, with places for 2 tasks")
+    put_nodes(settings(), slots=2, silent_seconds=100)
+    line = only(server.check_nodes(settings()))
+    assert (line.state, line.detail) == (State.WARN, "2 alive, with places for 2 tasks; 1 silent")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,21 @@ def test_lines_come_every_few_seconds() -> None:
     ]
 
 
+def test_what_others_measured_is_told_as_they_say() -> None:
+    clock, out = FakeClock(), io.StringIO()
+    with Lines(out, clock=clock) as lines:
+        lines.begin(TALK)
+        lines.tell(TALK, "queued, number 3")
+        clock.advance(100)
+        lines.advance(TALK, Progress(seconds_done=30.0, duration=60.0), elapsed=10.0)
+        lines.end(TALK, TRANSCRIPT, elapsed=20.0)
+    assert out.getvalue().splitlines() == [
+        "talk.mp3: queued, number 3",
+        "talk.mp3: 50 %, 0:30 of 1:00, 3.0× real time, 0:10 left",
+        "talk.mp3: done, 1:00 of audio in 0:20 (3.0× real time), small, en",
+    ]
+
+
 def test_a_failed_recording_has_no_summary() -> None:
     out = io.StringIO()
     lines = Lines(out)
@@ -86,7 +101,8 @@ def test_every_reporter_takes_every_event(reporter: Reporter) -> None:
     with reporter:
         reporter.note("a note")
         reporter.begin(TALK)
-        reporter.advance(TALK, Progress(seconds_done=0.0, duration=None))
+        reporter.tell(TALK, "queued")
+        reporter.advance(TALK, Progress(seconds_done=0.0, duration=None), elapsed=1.0)
         reporter.advance(TALK, Progress(seconds_done=1.0, duration=0.5))
         with reporter.paused():
             pass

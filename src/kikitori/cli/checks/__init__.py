@@ -22,6 +22,8 @@ CHECKS: tuple[Check, ...] = (
     recognition.check_devices,
     server.check_data_folder,
     server.check_database,
+    server.check_media_store,
+    server.check_nodes,
     server.check_keys,
     server.check_address,
     server.check_tls,

@@ -102,6 +102,46 @@ def check_keys(settings: Settings) -> Iterator[Line]:
     yield Line(name="keys", state=State.WARN if open_to_all else State.OK, detail=detail, remedy=remedy)
 
 
+def check_media_store(settings: Settings) -> Iterator[Line]:
+    """Writes, reads and deletes; a folder that is not there yet must not be made by looking."""
+    import asyncio
+
+    from kikitori.media.store import MediaStore
+
+    folder = settings.data_dir / "media"
+    if not settings.media_url and not folder.exists():
+        yield Line(name="media store", state=State.OK, detail=f"{folder} will be made on the first start")
+        return
+    asyncio.run(MediaStore(settings.media_url, settings.data_dir).check())
+    where = f"{folder}" if not settings.media_url else "KIKITORI_MEDIA_URL"
+    yield Line(name="media store", state=State.OK, detail=f"{where} can be written and read")
+
+
+def check_nodes(settings: Settings) -> Iterator[Line]:
+    """Who works on tasks now."""
+    import asyncio
+    from datetime import UTC, datetime
+
+    from kikitori.cli.nodes import read_nodes, state_of
+    from kikitori.errors import Unavailable
+
+    try:
+        found = asyncio.run(read_nodes(settings))
+    except Unavailable:
+        return  # the check of the database says so
+    states = [(state_of(node, datetime.now(UTC)), node.slots) for node in found if node.stopped_at is None]
+    alive = [slots for state, slots in states if state == "alive"]
+    if not states:
+        yield Line(name="nodes", state=State.OFF, detail="None runs now: tasks wait.")
+        return
+    silent = len(states) - len(alive)
+    detail = f"{len(alive)} alive, with places for {sum(alive)} tasks" + (f"; {silent} silent" if silent else "")
+    remedy = "Its tasks go to the others: `kikitori nodes` shows it." if silent else ""
+    if not sum(alive):
+        remedy = "Nobody works on tasks: start `kikitori worker`, or `kikitori serve` without --no-worker."
+    yield Line(name="nodes", state=State.WARN if remedy else State.OK, detail=detail, remedy=remedy)
+
+
 def database_is_there(settings: Settings) -> bool:
     """A file of SQLite that is not there yet must not be made by looking."""
     from kikitori.store.urls import SQLITE, parse_url

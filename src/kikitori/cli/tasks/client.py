@@ -22,9 +22,9 @@ from kikitori.cli.api import (
     reachable,
     refusal,
 )
+from kikitori.cli.tasks.facts import FINAL
 from kikitori.errors import Busy, Conflict, KikitoriError, NotFound, Unavailable
 
-FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 TIMEOUT = httpx.Timeout(300, connect=10, write=120, pool=None)
 """Removing a task waits until its node lets go."""
 SILENCE = httpx.Timeout(60, connect=10, pool=None)

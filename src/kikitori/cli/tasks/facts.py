@@ -13,6 +13,7 @@ from kikitori.text.durations import human_duration
 
 Task = Mapping[str, Any]
 
+FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 COLUMNS = ("id", "status", "done", "priority", "created", "length", "language", "what")
 MAX_STEM = 100
 
@@ -95,7 +96,7 @@ def status_words(task: Task) -> str:
 def waiting_words(task: Task) -> str:
     """What a task does that is not yet being heard."""
     if task["status"] == "fetching":
-        return "being fetched"
+        return "being fetched" if task.get("url") else "being opened"
     if task["status"] == "running":
         return "running"
     position = task.get("queue_position")

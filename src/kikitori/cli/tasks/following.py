@@ -11,13 +11,14 @@ from kikitori.cli.exits import complain
 from kikitori.cli.inputs import Recording
 from kikitori.cli.progress import Reporter
 from kikitori.cli.tasks.access import FATAL
-from kikitori.cli.tasks.facts import recordings_of, shown, waiting_words
+from kikitori.cli.tasks.facts import FINAL, recordings_of, shown, waiting_words
 from kikitori.errors import KikitoriError
 from kikitori.pipeline.events import Progress
 from kikitori.types import Transcript
 
 if TYPE_CHECKING:
     from kikitori.cli.tasks.client import TaskClient
+
 
 STREAMS = 32
 """Tasks watched at once; the others are looked at when one of these has ended."""
@@ -45,13 +46,17 @@ async def follow_all(client: TaskClient, tasks: Sequence[Task], told: Reporter) 
 
 async def _follow(client: TaskClient, task: Task, recording: Recording, told: Reporter) -> Task:
     told.begin(recording)
+    words = ""
     problem: KikitoriError | None = None
     try:
         async with aclosing(client.events(task["id"])) as events:
             async for event in events:
                 if event.name == "status":
                     task = event.data
-                    _tell(task, recording, told)
+                    if task["status"] == "running":
+                        _advance(task, recording, told)
+                    elif task["status"] not in FINAL and words != (words := waiting_words(task)):
+                        told.tell(recording, words)
                 elif event.name == "progress":
                     task = {**task, **event.data}
                     _advance(task, recording, told)
@@ -66,13 +71,6 @@ async def _follow(client: TaskClient, task: Task, recording: Recording, told: Re
         with told.paused():
             complain(problem or _failure(task), about=recording.name)
     return task
-
-
-def _tell(task: Task, recording: Recording, told: Reporter) -> None:
-    if task["status"] in ("queued", "fetching"):
-        told.tell(recording, waiting_words(task))
-    elif task["status"] == "running":
-        _advance(task, recording, told)
 
 
 def _advance(task: Task, recording: Recording, told: Reporter) -> None:

@@ -27,6 +27,11 @@ PRIORITIES = ("high", "normal", "low")
 SORTS = ("created_at", "finished_at", "duration", "priority", "status")
 MOMENTS = ("created_after", "created_before", "finished_after", "finished_before")
 STATUS_STYLES = {"succeeded": "green", "failed": "red", "running": "cyan", "fetching": "cyan", "expired": "yellow"}
+TO_THE_RIGHT = frozenset({"done", "created", "length"})
+OF_WIDE_TERMINALS = frozenset({"priority", "length", "language"})
+WIDE_COLUMNS = 110
+LAST = COLUMNS[-1]
+"""The column that gives way."""
 EPILOG = (
     "In a pipe each task is a line of cells with tabs between: id, status, percent, priority, time, seconds of audio, "
     "language, name. So `kikitori tasks list --status failed | cut -f1 | xargs kikitori tasks retry`."
@@ -157,20 +162,18 @@ def _print_rich(found: Mapping[str, Any], now: datetime) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        right = column in ("done", "created", "length")
-        whole = column in ("id", "status", "done")
-        table.add_column(
-            column, justify="right" if right else "left", no_wrap=True, min_width=31 if column == "id" else None,
-            overflow="fold" if whole else "ellipsis", ratio=None,
-        )  # fmt: skip
-    for task in found["tasks"]:
-        cells = [Text(cell) for cell in row_of(task, now=now)]
-        cells[1].stylize(STATUS_STYLES.get(task["status"], ""))
-        table.add_row(*cells)
     console = Console()
+    chosen = [name for name in COLUMNS if console.width >= WIDE_COLUMNS or name not in OF_WIDE_TERMINALS]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows = [dict(zip(COLUMNS, row_of(task, now=now), strict=True)) for task in found["tasks"]]
+    for name in chosen:
+        least = 0 if name == LAST else max(len(name), *(len(row[name]) for row in rows))
+        justify: Any = "right" if name in TO_THE_RIGHT else "left"
+        table.add_column(name, justify=justify, no_wrap=True, min_width=least, overflow="ellipsis")
+    for task, row in zip(found["tasks"], rows, strict=True):
+        style = STATUS_STYLES.get(task["status"], "")
+        table.add_row(*(Text(row[name], style=style if name == "status" else "") for name in chosen))
     console.print(table)
     if found["has_more"]:
-        more = "more than " if not found.get("total_is_exact", True) else ""
-        say(f"{len(found['tasks'])} of {more}{found['total']:,} tasks; --all shows the others.")
+        more = "" if found.get("total_is_exact", True) else "more than "
+        say(f"{len(rows)} of {more}{found['total']:,} tasks; --all shows the others.")
