@@ -45,6 +45,7 @@ class StreamInfo:
     sample_rate: int | None = None
     channels: int | None = None
     layout: str = ""
+    """Empty, too, where only the number of channels is known."""
     width: int | None = None
     height: int | None = None
     frame_rate: float | None = None
@@ -86,7 +87,7 @@ def _stream(stream: Stream) -> StreamInfo:
         facts = {
             "sample_rate": _positive(lambda: codec.sample_rate),
             "channels": _positive(lambda: layout.nb_channels),
-            "layout": _text(lambda: layout.name),
+            "layout": _text(lambda: layout.name if " channels" not in layout.name else ""),
         }
     elif known and isinstance(stream, VideoStream):
         facts = {

@@ -212,7 +212,6 @@ async def test_a_probe(start: Start) -> None:
                 "default": False,
                 "sample_rate": RATE,
                 "channels": 2,
-                "layout": "2 channels",
                 "tags": {},
             }
         ],
