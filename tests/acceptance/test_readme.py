@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
+TASK = "task_01…"
+"""What stands for the id of a task."""
 
 
 def lines(start: str) -> list[str]:
@@ -38,7 +40,7 @@ def folder(tmp_path: Path, samples: Mapping[str, Sample]) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("line", lines("curl"))
+@pytest.mark.parametrize("line", [line for line in lines("curl") if "/v1/" in line])
 def test_curl(line: str, server: Server, folder: Path, samples: Mapping[str, Sample]) -> None:
     _, *arguments, url = shlex.split(line.replace(ADDRESS, server.url))
     fields = dict(argument.split("=", 1) for argument in arguments if argument != "-F")
@@ -48,10 +50,32 @@ def test_curl(line: str, server: Server, folder: Path, samples: Mapping[str, Sam
     assert samples["en_01"].text in answer.text
 
 
-def test_openai_sdk(server: Server, folder: Path, samples: Mapping[str, Sample]) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+@pytest.mark.parametrize("program", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+def test_python(program: str, server: Server, folder: Path, samples: Mapping[str, Sample]) -> None:
     done = run([sys.executable, "-c", program.replace(ADDRESS, server.url)], folder)
     assert done.stdout.strip() == samples["en_01"].text
+
+
+def test_curl_of_tasks(server: Server, folder: Path, samples: Mapping[str, Sample]) -> None:
+    make, *reads = [line for line in lines("curl") if "/api/tasks" in line and "example.org" not in line]
+    assert make == f"curl -F file=@recording.mp3 {ADDRESS}/api/tasks"
+    with (folder / "recording.mp3").open("rb") as file:
+        task = httpx.post(f"{server.url}/api/tasks", files={"file": file}).json()["id"]
+    answers = []
+    for line in reads:
+        url = shlex.split(line)[-1].replace(ADDRESS, server.url).replace(TASK, task)
+        answers.append(httpx.get(url, timeout=60))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert all(samples["en_01"].text in answer.text for answer in answers)
+
+
+def test_commands_of_tasks(server: Server, folder: Path, samples: Mapping[str, Sample]) -> None:
+    task = ""
+    for line in lines("kikitori tasks"):
+        _, *arguments = shlex.split(line.replace(TASK, task))
+        done = run([sys.executable, "-m", "kikitori", *arguments], folder, KIKITORI_URL=server.url)
+        task = task or done.stdout.strip()
+    assert samples["en_01"].text in (folder / "subtitles" / "one.srt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("line", lines("kikitori transcribe"))

@@ -274,7 +274,7 @@ def metric_rows() -> list[str]:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_named_variables_exist(path: Path) -> None:
     settings = {f"KIKITORI_{name.upper()}" for name in Settings.model_fields}
-    others = {"KIKITORI_CONFIG", "KIKITORI_API_KEY"}  # a file of settings, and the client's side
+    others = {"KIKITORI_CONFIG", "KIKITORI_URL", "KIKITORI_API_KEY"}  # a file of settings, and the client's side
     named = set(re.findall(r"KIKITORI_(?!TEST_)\w*[A-Z]", path.read_text(encoding="utf-8")))
     assert named <= settings | others
 

@@ -174,23 +174,26 @@ class Sender:
         self.made: list[dict[str, Any]] = []
 
     async def send_all(self, client: TaskClient, sources: Sequence[Source]) -> ExitCode:
-        """Raises what befalls all of them; what was made before is told."""
+        """Raises what befalls all of them; tasks that were made before are told."""
         places = asyncio.Semaphore(JOBS)
-        code = ExitCode.OK
-        numbered = list(enumerate(sources, start=1))
-        sent: list[asyncio.Task[Any]] = []
+        sent: list[tuple[Source, asyncio.Task[Any]]] = []
+        told = failed = 0
         try:
             async with asyncio.TaskGroup() as group:
-                for number, source in numbered:
+                for number, source in enumerate(sources, start=1):
                     fields = self._with_key(number if len(sources) > 1 else 0)
-                    sent.append(group.create_task(self._send(client, places, source, fields)))
-                for source, task in zip(sources, sent, strict=True):
+                    sent.append((source, group.create_task(self._send(client, places, source, fields))))
+                for source, task in sent:
                     await asyncio.wait([task])
-                    if not self._tell(source, task):
-                        code = ExitCode.FAILED
+                    told += 1
+                    failed += not self._tell(source, task.result())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        return code
+        finally:
+            for source, task in sent[told:]:
+                if task.done() and not task.cancelled() and task.exception() is None:
+                    self._tell(source, task.result())
+        return ExitCode.FAILED if failed else ExitCode.OK
 
     def _with_key(self, number: int) -> dict[str, str | list[str]]:
         if not self._key:
@@ -213,9 +216,8 @@ class Sender:
             except KikitoriError as exc:  # wrong with this one
                 return exc
 
-    def _tell(self, source: Source, task: asyncio.Task[Any]) -> bool:
+    def _tell(self, source: Source, made: dict[str, Any] | KikitoriError) -> bool:
         """Whether a task was made."""
-        made = task.result()
         if isinstance(made, KikitoriError):
             complain(made, about=source.name)
             return False

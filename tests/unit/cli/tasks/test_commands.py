@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.unit.cli.tasks.conftest import ID, Answer, FakeApi, Run, error, events, succeeded, task_json
+
+from kikitori.cli.interrupts import StoppableInput
+from kikitori.cli.tasks.client import TaskClient
+from kikitori.cli.tasks.submit import Link, Sender
+from kikitori.errors import Unavailable
 
 OTHER = "task_01kb9q3m5e8d7x2v4n6r0t1y3x"
 CREATE = "POST /api/tasks"
@@ -72,6 +80,28 @@ def test_a_wrong_key_ends_all(api: FakeApi, tasks: Run) -> None:
     done = tasks("submit", "http://x/", "http://y/")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.count("API key") == 1
+
+
+async def test_what_was_made_is_told_when_all_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first source waits for its answer while the second has its own, and the third finds the server gone."""
+    second_made = asyncio.Event()
+
+    class Client:
+        async def create(self, fields: dict[str, str]) -> dict[str, object]:
+            if fields["url"] == "http://x/1":
+                await asyncio.Event().wait()
+            if fields["url"] == "http://x/2":
+                second_made.set()
+                return task_json()
+            await second_made.wait()
+            raise Unavailable("The server does not answer.")
+
+    links = [Link(name=f"http://x/{number}") for number in (1, 2, 3)]
+    with StoppableInput(sys.stdin) as stdin:
+        sender = Sender({}, "", stdin)
+        with pytest.raises(Unavailable):
+            await sender.send_all(cast(TaskClient, Client()), links)
+    assert capsys.readouterr().out == f"{ID}\n"
 
 
 @pytest.mark.parametrize(
