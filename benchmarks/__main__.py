@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import footprint, overhead, throughput
+from benchmarks import footprint, overhead, tasks, throughput
 from benchmarks.report import Table, show, write
 from benchmarks.setup import MINI, Setup
 
@@ -13,6 +13,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "overhead": lambda setup: [overhead.measure(setup)],
     "throughput": throughput.measure,
     "footprint": footprint.measure,
+    "tasks": tasks.measure,
 }
 
 

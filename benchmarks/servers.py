@@ -55,11 +55,12 @@ def in_this_process(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def of_its_own(model: str, device: str, data_dir: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """``kikitori serve`` as users start it; yields its address and process, ready."""
+def of_its_own(model: str, device: str, data_dir: Path, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
+    """``kikitori serve`` as users start it; yields its address and process, ready. ``settings`` are KIKITORI_*."""
     port = free_port()
     command = [sys.executable, "-m", "kikitori", "serve", "--port", str(port), "--data-dir", str(data_dir)]
     environment = os.environ | {"KIKITORI_MODEL": model, "KIKITORI_DEVICE": device}
+    environment |= {f"KIKITORI_{name.upper()}": value for name, value in settings.items()}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
