@@ -283,7 +283,7 @@ def layout_parameters() -> list[dict[str, Any]]:
 
 
 def events_responses() -> dict[int | str, dict[str, Any]]:
-    content = {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS_EXAMPLE}}
+    content = {"text/event-stream": {"example": _EVENTS_EXAMPLE}}
     return {
         200: {"description": "The events.", "content": content},
         204: {"description": "The task had ended with the event `Last-Event-ID`: do not come back."},
