@@ -74,7 +74,7 @@ class Transcriber:
         started = self._clock()
         self.check(options, model=model)  # before a model is loaded for nothing
         async with self._pool.use(model) as loaded:
-            _check(loaded.info, options)  # a model may know less than its engine
+            check_supported(loaded.info, options)  # a model may know less than its engine
             duration = await _promised_duration(media)
             mode = choose_mode(loaded.info, options, duration)
             transcription = _Transcription(loaded, options, mode, priority, duration, resume)
@@ -88,7 +88,7 @@ class Transcriber:
 
     def check(self, options: DecodeOptions, *, model: str = "") -> None:
         """Raise ModelNotFound or Unsupported for what ``stream`` would refuse. Blocking: looks at the disk."""
-        _check(self._pool.info(model), options)
+        check_supported(self._pool.info(model), options)
 
     async def transcribe(
         self, media: Media, options: DecodeOptions, *, model: str = "", priority: Priority = Priority.NORMAL
@@ -241,7 +241,8 @@ def choose_mode(info: EngineInfo, options: DecodeOptions, duration: float | None
     return DecodeMode.WINDOWED
 
 
-def _check(info: EngineInfo, options: DecodeOptions) -> None:
+def check_supported(info: EngineInfo, options: DecodeOptions) -> None:
+    """Raises Unsupported, which names the option and who can."""
     check_options(info, options)
     if (option := options.needs_sequential()) and not info.conditions_on_text:
         able = engines_that(lambda other: other.conditions_on_text)

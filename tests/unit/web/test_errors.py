@@ -15,6 +15,7 @@ MADE: dict[type[KikitoriError], KikitoriError] = {
     errors.InvalidOption: errors.InvalidOption("beam_size", 0, "1 to 50"),
     errors.InvalidMedia: errors.InvalidMedia("No audio."),
     errors.Unsupported: errors.Unsupported("It cannot.", param="task"),
+    errors.ChatRefused: errors.ChatRefused("No.", param="api_key"),
     errors.ModelNotFound: errors.ModelNotFound("m"),
     errors.DecodingCancelled: errors.DecodingCancelled(),
     errors.Busy: errors.Busy("Full.", retry_after=0.2),
