@@ -224,7 +224,7 @@ class _Writer:
         try:
             self._container.close()
         except FOREIGN as exc:  # of a file that nobody will read
-            logger.debug("unfinished audio not closed", exc_info=exc)
+            logger.debug("unfinished audio not closed", exc_info=exc, extra={"action": "audio_not_closed"})
 
     def _flush(self) -> None:
         if self._resampler is not None:
