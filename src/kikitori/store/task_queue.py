@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, func, select
+from sqlalchemy import Column, ColumnElement, Row, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kikitori.store.tables import tasks
@@ -24,6 +25,8 @@ PATIENCE = {
     TaskPriority.LOW: timedelta(minutes=60),
 }
 """A task counts as waiting from then on: a high one goes before a normal one that came less than 10 minutes earlier."""
+MAX_POSITION = 100_000
+"""Counting further would take longer than the answer is worth."""
 MAX_COLUMNS = 500
 """Of one statement; each database allows a few more."""
 
@@ -95,18 +98,44 @@ async def count_queued(connection: AsyncConnection, bound: int) -> int:
 
 
 async def positions(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
-    """The place of each in the queue as it stands, 1 for the next; without those that do not wait."""
+    """The place of each in the queue as it stands, 1 for the next.
+
+    Tasks that do not wait have none, and those behind more than ``MAX_POSITION`` others are not told theirs.
+    """
+    columns = (tasks.c.id, tasks.c.priority, tasks.c.rank, tasks.c.number)
+    wanted = select(*columns).where(IS_QUEUED, tasks.c.id.in_(ids)).order_by(tasks.c.rank, tasks.c.number)
+    rows = (await connection.execute(wanted)).all()
     found: dict[str, int] = {}
-    before = 0
+    place, told = 0, 0
     for entry in await classes(connection):
-        of_class = _of_class(entry.priority)
-        turn = func.row_number().over(order_by=(tasks.c.rank, tasks.c.number)).label("turn")
-        queue = select(tasks.c.id, turn).where(*of_class).subquery()
-        rows = await connection.execute(select(queue.c.id, queue.c.turn).where(queue.c.id.in_(ids)))
-        found |= {row.id: before + row.turn for row in rows}
-        if len(found) < len(ids):
-            before += (await connection.scalar(select(func.count()).select_from(tasks).where(*of_class))) or 0
+        of_class = [row for row in rows if row.priority == PRIORITY_NUMBERS[entry.priority]]
+        # From one wanted task to the next: together that is one walk through the class.
+        steps = [_count(entry.priority, first, last) for first, last in pairwise([None, *of_class, None])]
+        counts = (await connection.execute(select(*steps))).one()
+        for row, count in zip(of_class, counts, strict=False):
+            place, told = place + count, told + 1
+            if place <= MAX_POSITION:
+                found[row.id] = place
+        if told == len(rows):
+            break
+        place += counts[-1]
     return found
+
+
+def _count(priority: TaskPriority, first: Any, last: Any) -> ColumnElement[int]:
+    """How many of a class wait behind the row ``first``, up to and with ``last``; no further than a place is told."""
+    counts: list[ColumnElement[int]] = []
+    for fetched in (False, True):  # each is a stretch of the index
+        conditions = _of_class(priority, fetched)
+        if first is not None:
+            behind = and_(tasks.c.rank == first.rank, tasks.c.number > first.number)
+            conditions += [tasks.c.rank >= first.rank, or_(tasks.c.rank > first.rank, behind)]
+        if last is not None:
+            before = and_(tasks.c.rank == last.rank, tasks.c.number <= last.number)
+            conditions += [tasks.c.rank <= last.rank, or_(tasks.c.rank < last.rank, before)]
+        some = select(tasks.c.number).where(*conditions).limit(MAX_POSITION + 1).subquery()
+        counts.append(select(func.count()).select_from(some).scalar_subquery())
+    return counts[0] + counts[1]
 
 
 async def _least(
