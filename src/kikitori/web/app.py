@@ -16,6 +16,7 @@ from kikitori.web.errors import install_error_handlers
 from kikitori.web.limits import CallLimit
 from kikitori.web.lingering import LingeringClose
 from kikitori.web.middleware import REQUEST_ID_HEADER, LastResort, RequestLog
+from kikitori.web.recent import Recent
 from kikitori.web.routes import audio, callbacks, health, llm, media, models, speech, task_events, task_results, tasks
 from kikitori.web.state import WebState, attach
 from kikitori.web.uploads import Uploads
@@ -84,6 +85,7 @@ def _state(services: Services) -> WebState:
         uploads=make_uploads(settings),
         guard=Guard.allowing(settings.allowed_addresses),
         calls=CallLimit(settings.key_concurrency),
+        supported=Recent(),
         render_threads=anyio.CapacityLimiter(RENDER_THREADS),
         open_without_keys=settings.insecure or binding.is_loopback(settings.host),
     )

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from kikitori.media.guard import Guard
 from kikitori.services import Services
 from kikitori.web.limits import CallLimit
+from kikitori.web.recent import Recent
 from kikitori.web.uploads import Uploads
 
 
@@ -24,6 +25,8 @@ class WebState:
     guard: Guard
     """Where links of clients may lead."""
     calls: CallLimit
+    supported: Recent
+    """Models with options that were found to fit."""
     render_threads: anyio.CapacityLimiter
     """Long transcripts are written out on threads, so that nobody waits for them."""
     open_without_keys: bool

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from kikitori.errors import Conflict, InvalidInput, InvalidOption
 from kikitori.media.links import link_in
+from kikitori.options import DecodeOptions
 from kikitori.store.task_records import NewTask, TaskRecord, new_id
 from kikitori.tasks.callback_urls import check_callback_url
 from kikitori.tasks.desk import TaskDesk
@@ -24,6 +25,8 @@ from kikitori.web.uploads import UploadedFile
 MAX_FILES = 100
 """In one form."""
 MAX_BATCH = 1_000
+CHECKED_AT_ONCE = 20
+"""More links than this are looked at on a thread."""
 BATCH_FIELDS = ("urls", "tasks")
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
@@ -36,7 +39,7 @@ async def create_tasks(
 
     Raises InvalidInput, ModelNotFound, Unsupported, Conflict, Busy, Unavailable; then nothing stays.
     """
-    await anyio.to_thread.run_sync(_check, state, wanted, limiter=state.render_threads)
+    await _check(state, wanted)
     new = [_new_task(state, caller, each) for each in wanted]
     records, complete = await _submit(state.services.tasks, new, files)
     if len(new) == 1:
@@ -102,10 +105,25 @@ def _require_keys_apart(wanted: list[Wanted]) -> list[Wanted]:
     return wanted
 
 
-def _check(state: WebState, wanted: Iterable[Wanted]) -> None:
-    """What can be known now is said now. Blocking."""
-    for model, decode in dict.fromkeys((each.model, each.decode) for each in wanted):
+async def _check(state: WebState, wanted: Sequence[Wanted]) -> None:
+    """What can be known now is said now."""
+    asked = dict.fromkeys((each.model, each.decode) for each in wanted)
+    unsure = [pair for pair in asked if not state.supported.knows(pair)]
+    if unsure or len(wanted) > CHECKED_AT_ONCE:
+        await anyio.to_thread.run_sync(_look, state, unsure, wanted, limiter=state.render_threads)
+        state.supported.note(unsure)
+    else:
+        _check_links(state, wanted)
+
+
+def _look(state: WebState, unsure: Iterable[tuple[str, DecodeOptions]], wanted: Iterable[Wanted]) -> None:
+    """Blocking: looks at the models on disk."""
+    for model, decode in unsure:
         state.services.check_supported(model, decode)
+    _check_links(state, wanted)
+
+
+def _check_links(state: WebState, wanted: Iterable[Wanted]) -> None:
     for each in wanted:
         if each.url:
             state.guard.check_link(link_in(each.url))  # apps share text with a link inside
