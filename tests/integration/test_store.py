@@ -12,6 +12,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -51,17 +52,24 @@ class Clock:
 @pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.service) for name in ("postgresql", "mysql"))])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'new' / 'kikitori.db'}"
+    with fresh_database(request.param, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def fresh_database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database, which is gone afterwards."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'new' / 'kikitori.db'}"
         return
-    server, backend = parse_url(SERVERS[request.param])
+    server, backend = parse_url(SERVERS[kind])
     name = f"kikitori_test_{secrets.token_hex(6)}"
     admin = sync_url(server, backend)
     try:
         _run(admin, f"CREATE DATABASE {name}")
     except OperationalError:
-        pytest.skip(f"no {request.param} answers here")
-    yield make_url(SERVERS[request.param]).set(database=name).render_as_string(hide_password=False)
+        pytest.skip(f"no {kind} answers here")
+    yield make_url(SERVERS[kind]).set(database=name).render_as_string(hide_password=False)
     _run(admin, f"DROP DATABASE {name}")
 
 

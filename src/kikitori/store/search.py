@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 MAX_TERM = 40
 """Longer words are cut: what follows is hardly ever what tells two apart."""
-MAX_TERMS_BYTES = 900_000
-"""A little less than PostgreSQL holds in one value: the text of about ten hours of speech."""
+LONGEST_STRETCH = 3
+MAX_TERMS_BYTES = 1_000_000
+"""A little less than PostgreSQL holds in one value: all of many hours of speech. What comes after it is not found."""
 LEAST_PREFIX = 2
 
 DENSE = (
@@ -56,7 +57,8 @@ def query_terms(text: str) -> list[Term]:
     found: dict[Term, None] = {}
     for run, star in QUERY.findall(_folded(text)):
         if DENSE_RUN.match(run):
-            found.update(dict.fromkeys(Term(run[at : at + 3]) for at in range(max(1, len(run) - 2))))
+            starts = range(max(1, len(run) - LONGEST_STRETCH + 1))
+            found.update(dict.fromkeys(Term(run[at : at + LONGEST_STRETCH]) for at in starts))
         else:
             found[Term(run[:MAX_TERM], bool(star) and len(run) >= LEAST_PREFIX)] = None
     return list(found)
@@ -79,15 +81,15 @@ def _may_have_accent(letter: str) -> bool:
 
 
 def _stretches(run: str) -> Iterator[str]:
-    for size in (1, 2, 3):
-        for at in range(len(run) - size + 1):
-            yield run[at : at + size]
+    for at in range(len(run)):
+        for end in range(at + 1, min(at + LONGEST_STRETCH, len(run)) + 1):
+            yield run[at:end]
 
 
 def _bounded(terms: Iterable[str]) -> Iterator[str]:
     left = MAX_TERMS_BYTES
     for term in terms:
-        left -= len(term.encode()) + 8
+        left -= len(term.encode())
         if left < 0:
             return
         yield term
