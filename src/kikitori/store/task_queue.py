@@ -6,13 +6,13 @@ by ``rank``. These are statements of one transaction; ``tasks.TaskStore`` opens 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kikitori.store.tables import tasks
@@ -27,6 +27,8 @@ PATIENCE = {
 """A task counts as waiting from then on: a high one goes before a normal one that came less than 10 minutes earlier."""
 MAX_POSITION = 100_000
 """Counting further would take longer than the answer is worth."""
+MAX_BETWEEN = 2_000
+"""Tasks of a class that are looked at one by one."""
 MAX_COLUMNS = 500
 """Of one statement; each database allows a few more."""
 
@@ -106,36 +108,46 @@ async def positions(connection: AsyncConnection, ids: Sequence[str]) -> dict[str
     wanted = select(*columns).where(IS_QUEUED, tasks.c.id.in_(ids)).order_by(tasks.c.rank, tasks.c.number)
     rows = (await connection.execute(wanted)).all()
     found: dict[str, int] = {}
-    place, told = 0, 0
+    before = told = 0
     for entry in await classes(connection):
         of_class = [row for row in rows if row.priority == PRIORITY_NUMBERS[entry.priority]]
-        # From one wanted task to the next: together that is one walk through the class.
-        steps = [_count(entry.priority, first, last) for first, last in pairwise([None, *of_class, None])]
-        counts = (await connection.execute(select(*steps))).one()
-        for row, count in zip(of_class, counts, strict=False):
-            place, told = place + count, told + 1
-            if place <= MAX_POSITION:
-                found[row.id] = place
+        if of_class:
+            places = await _places(connection, entry.priority, of_class)
+            found |= {id: before + place for id, place in places.items() if before + place <= MAX_POSITION}
+            told += len(of_class)
         if told == len(rows):
             break
-        place += counts[-1]
+        before += await _count(connection, entry.priority)
     return found
 
 
-def _count(priority: TaskPriority, first: Any, last: Any) -> ColumnElement[int]:
-    """How many of a class wait behind the row ``first``, up to and with ``last``; no further than a place is told."""
-    counts: list[ColumnElement[int]] = []
+async def _places(connection: AsyncConnection, priority: TaskPriority, rows: Sequence[Any]) -> dict[str, int]:
+    """Places within the class: those before the first of ``rows`` are counted, those between them looked at."""
+    first = await _count(connection, priority, tasks.c.rank < rows[0].rank)
+    between: list[tuple[int, int]] = []
     for fetched in (False, True):  # each is a stretch of the index
-        conditions = _of_class(priority, fetched)
-        if first is not None:
-            behind = and_(tasks.c.rank == first.rank, tasks.c.number > first.number)
-            conditions += [tasks.c.rank >= first.rank, or_(tasks.c.rank > first.rank, behind)]
-        if last is not None:
-            before = and_(tasks.c.rank == last.rank, tasks.c.number <= last.number)
-            conditions += [tasks.c.rank <= last.rank, or_(tasks.c.rank < last.rank, before)]
-        some = select(tasks.c.number).where(*conditions).limit(MAX_POSITION + 1).subquery()
-        counts.append(select(func.count()).select_from(some).scalar_subquery())
-    return counts[0] + counts[1]
+        stretch = [*_of_class(priority, fetched), tasks.c.rank.between(rows[0].rank, rows[-1].rank)]
+        near = select(tasks.c.rank, tasks.c.number).where(*stretch).order_by(tasks.c.rank, tasks.c.number)
+        between += [(rank, number) for rank, number in await connection.execute(near.limit(MAX_BETWEEN))]
+    if len(between) < MAX_BETWEEN:
+        between.sort()
+        return {row.id: first + bisect_left(between, (row.rank, row.number)) + 1 for row in rows}
+    found: dict[str, int] = {}
+    for row in rows:  # far apart: seldom, and each is a count of its own
+        before = await _count(connection, priority, tasks.c.rank < row.rank)
+        same = await _count(connection, priority, tasks.c.rank == row.rank, tasks.c.number <= row.number)
+        found[row.id] = before + same
+    return found
+
+
+async def _count(connection: AsyncConnection, priority: TaskPriority, *conditions: ColumnElement[bool]) -> int:
+    """How many of a class wait, no further than a place is told."""
+    total = 0
+    for fetched in (False, True):
+        some = select(tasks.c.number).where(*_of_class(priority, fetched), *conditions)
+        count = select(func.count()).select_from(some.limit(MAX_POSITION + 1).subquery())
+        total += (await connection.scalar(count)) or 0
+    return total
 
 
 async def _least(
