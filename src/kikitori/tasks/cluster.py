@@ -91,8 +91,11 @@ class Cluster:
             try:
                 await self._nodes.beat(self.node.id, self._now())
                 await self.recover()
-            except KikitoriError as exc:  # the database is away: the next beat tries again
-                logger.warning("heartbeat failed", extra={"action": "heartbeat_failed", "reason": str(exc)})
+            except Exception as exc:  # mostly the database is away: the next beat tries again
+                trace = None if isinstance(exc, KikitoriError) else exc
+                logger.warning(
+                    "heartbeat failed", exc_info=trace, extra={"action": "heartbeat_failed", "reason": str(exc)}
+                )
 
     async def recover(self) -> None:
         """Put the tasks of dead nodes back in the queue, and those of this one that nobody works on."""

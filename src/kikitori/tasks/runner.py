@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 """Tasks that came through other nodes are found within this time; those of this process at once."""
 CANCEL_POLL_SECONDS = 1.0
+EXPIRE_POLL_SECONDS = 1.0
 FETCHES_PER_SLOT = 2
 """Fetching waits for others' servers: it has places of its own, so that slow ones keep nobody from decoding."""
 
@@ -47,7 +48,7 @@ class TaskRunner:
 
     async def __aenter__(self) -> Self:
         await self.cluster.join()
-        loops: list[Callable[[], object]] = [self.cluster.run]
+        loops: list[Callable[[], object]] = [self.cluster.run, self._expire_loop]
         if self._node.slots:
             loops += [self._claim_loop, self._cancel_loop]
         self._loops = [asyncio.create_task(loop(), name=f"kikitori-{loop.__name__}") for loop in loops]  # type: ignore[arg-type]
@@ -78,8 +79,8 @@ class TaskRunner:
         while True:
             try:
                 claimed = await self._claim()
-            except KikitoriError as exc:
-                logger.warning("claiming failed", extra={"action": "claim_failed", "reason": str(exc)})
+            except Exception as exc:  # whatever it is, a node must not stop working for good
+                _note(exc)
                 claimed = False
             if not claimed:
                 await self._woken()
@@ -133,8 +134,28 @@ class TaskRunner:
             try:
                 for task_id in await self._at.store.cancel_requested(tuple(self._executions)):
                     self.cancel(task_id)
-            except KikitoriError as exc:
-                logger.warning("claiming failed", extra={"action": "claim_failed", "reason": str(exc)})
+            except Exception as exc:
+                _note(exc)
+
+    async def _expire_loop(self) -> None:
+        """What nobody began in time ends, also while all places are taken, or there are none."""
+        while True:
+            await asyncio.sleep(EXPIRE_POLL_SECONDS)
+            try:
+                expired = await self._at.store.expire()
+            except Exception as exc:
+                _note(exc)
+                continue
+            for task_id in expired:
+                self._at.changes.tell(task_id)
+            if expired:
+                self._at.on_end()
+
+
+def _note(exc: Exception) -> None:
+    """A database that is away is known trouble; anything else is a mistake of ours, and shows its trace."""
+    trace = None if isinstance(exc, KikitoriError) else exc
+    logger.warning("claiming failed", exc_info=trace, extra={"action": "claim_failed", "reason": str(exc)})
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -95,6 +95,47 @@ async def test_a_node_without_slots_only_takes_tasks(tmp_path: Path) -> None:
         assert (await shop.store.get(task.id, None)).status is TaskStatus.QUEUED
 
 
+async def test_what_nobody_began_in_time_expires_while_all_places_are_taken(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner(slots=1):
+        running = await shop.upload()
+        await shop.until(running, lambda task: task.checkpoint)
+        late = await shop.upload(expires_at=datetime.now(UTC) + timedelta(seconds=0.1))
+        assert (await shop.ended_task(late)).status is TaskStatus.EXPIRED
+        await until(lambda: shop.ended == ["end"])  # its callback is not left for later
+
+
+async def test_a_node_goes_on_after_whatever_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kikitori.tasks.runner.CANCEL_POLL_SECONDS", 0.05)
+    monkeypatch.setattr("kikitori.tasks.runner.EXPIRE_POLL_SECONDS", 0.05)
+    troubles = {"claim", "cancel_requested", "expire", "recover"}
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner():
+        real = {name: getattr(shop.store, name) for name in troubles}
+
+        def broken(name: str) -> Any:
+            async def call(*arguments: Any, **options: Any) -> Any:
+                if name in troubles:
+                    troubles.remove(name)
+                    raise RuntimeError(f"nobody expected {name} to break")
+                return await real[name](*arguments, **options)
+
+            return call
+
+        for name in real:
+            monkeypatch.setattr(shop.store, name, broken(name))
+        task = await shop.upload()
+        await shop.until(task, lambda found: found.checkpoint)
+        await until(lambda: not troubles)
+        await shop.store.request_cancel(task.id, None)
+        assert (await shop.ended_task(task)).status is TaskStatus.CANCELLED
+        late = await shop.upload(expires_at=datetime.now(UTC))
+        assert (await shop.ended_task(late)).status is TaskStatus.EXPIRED
+    assert caplog.text.count("RuntimeError: nobody expected") == 4
+
+
 async def test_cancelling_here_is_immediate_and_elsewhere_soon(tmp_path: Path) -> None:
     hold = Hold()
     async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner():
