@@ -178,7 +178,7 @@ def _suffix(name: str) -> str:
 
 def _require_same(record: TaskRecord, new: NewTask) -> None:
     """An idempotency key stands for one request; raises Conflict when it comes with another one."""
-    if record.id == new.id or _content(record) == _content(new):
+    if record.id == new.id or _asks_for_the_same(record, new):
         return
     raise Conflict(
         f"The idempotency key {new.idempotency_key!r} is that of the task {record.id}, which asks for something else.",
@@ -187,5 +187,9 @@ def _require_same(record: TaskRecord, new: NewTask) -> None:
     )
 
 
-def _content(task: NewTask) -> tuple[object, ...]:
-    return task.url, task.media_bytes, task.task_type, task.model, dict(task.options)
+def _asks_for_the_same(record: TaskRecord, new: NewTask) -> bool:
+    """What a node has found out since does not count: what the model is called, and how large the linked file is."""
+    wishes = [(task.url, task.task_type, dict(task.options)) for task in (record, new)]
+    same_model = bool(record.started_at) or not new.model or record.model == new.model
+    same_file = new.media_key is None or record.media_bytes in (None, new.media_bytes)
+    return wishes[0] == wishes[1] and same_model and same_file

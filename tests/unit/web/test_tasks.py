@@ -17,7 +17,7 @@ from kikitori.store.task_records import TaskError, TaskPriority, TaskStatus
 from kikitori.web import openapi_tasks
 
 from .forms import CONTENT_TYPE, field, form
-from .task_app import LINK, TaskApp, task_app
+from .task_app import LINK, NODE, TaskApp, task_app
 
 MakeServices: TypeAlias = Callable[..., Services]
 
@@ -234,6 +234,19 @@ async def test_an_upload_that_was_sent_before_is_stored_once(app: TaskApp) -> No
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json()
     assert len(app.media()) == 2
+
+
+async def test_a_key_stands_for_its_task_also_when_it_has_begun_or_ended(app: TaskApp) -> None:
+    link = await app.make(idempotency_key="link")
+    [claimed] = await app.store.claim(NODE, 1)
+    await app.store.fetched(claimed, media_key="aa/of-the-link", media_bytes=123, file_name="talk.mp3")
+    file = (await upload(app, b"one", idempotency_key="file")).json()
+    await app.run()
+    for _ in range(2):  # the second time, the recording has gone
+        assert (await app.make(idempotency_key="link"))["id"] == link["id"]
+        assert (await upload(app, b"one", idempotency_key="file")).json()["id"] == file["id"]
+        await app.store.forget_media(file["id"])
+    assert (await upload(app, b"other", idempotency_key="link")).status_code == 409
 
 
 async def test_a_task_that_expires_says_when(app: TaskApp) -> None:
