@@ -17,8 +17,9 @@ import jiwer
 import numpy as np
 from domain import LANGUAGES
 from faster_whisper import BatchedInferencePipeline, WhisperModel
-from recordings import Recording, Studio, normalised
 from synth import SAMPLE_RATE, Audio
+
+from recordings import Recording, Studio, normalised
 
 SINGLE: dict[str, dict[str, Any]] = {
     "beam 1": {"beam_size": 1},

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import soundfile
 from faster_whisper import WhisperModel
-from recordings import Recording, Studio, normalised
 from synth import SAMPLE_RATE
+
+from recordings import Recording, Studio, normalised
 
 SINGLE = {"en": 5, "ja": 4, "ko": 4}
 LONG = {"en_multi_40s": 15, "en_multi_80s": 30, "ja_multi_35s": 13, "ko_multi_35s": 13}
