@@ -20,7 +20,7 @@ from kikitori.types import DecodeMode, Media, Priority, Segment, Transcript
 
 SEGMENTS = 20
 SECONDS = 10.0
-EACH_SECONDS = 0.05
+EACH_SECONDS = 0.03
 TEXT = " ".join(f"w{number}" for number in range(SEGMENTS))
 HEARTBEAT_SECONDS = 1.0
 

@@ -209,7 +209,7 @@ async def test_three_nodes_are_killed_and_their_database_restarts(tmp_path: Path
                     restarted = False
                     while not await all_ended(desk, len(ids)):
                         await asyncio.sleep(2.0)
-                        if running.kills < 12:
+                        if running.kills < 8:
                             await asyncio.to_thread(running.kill_one)
                         if running.kills >= 3 and not restarted:
                             await asyncio.to_thread(server.restart)
@@ -231,8 +231,8 @@ async def test_one_node_on_sqlite_is_killed_again_and_again(tmp_path: Path) -> N
         with nodes(url, data_dir, 1) as running:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await all_ended(desk, len(ids)):
-                    await asyncio.sleep(2.5)
-                    if running.kills < 5:
+                    await asyncio.sleep(4.0)
+                    if running.kills < 3:
                         await asyncio.to_thread(running.kill_one)
-            assert running.kills >= 2
+            assert running.kills >= 1
             await check(desk, ids, callbacks)
