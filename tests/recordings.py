@@ -35,15 +35,11 @@ def write_wav(target: Path, frames: bytes) -> Path:
     return target
 
 
-def flac_bomb(target: Path, *, days: float, promise: bool = False) -> Path:
-    """Days of silence in a few hundred kilobytes: FLAC says of 65,535 samples at once that they are all the same.
-
-    ``promise``: the head of the file tells its length, too.
-    """
+def flac_bomb(target: Path, *, days: float) -> Path:
+    """Days of silence in a few hundred kilobytes: FLAC says of 65,535 samples at once that they are all the same."""
     rate, block = 8_000, 65_535
     count = round(days * 86_400 * rate / block)
-    total = count * block if promise else 0
-    facts = rate << 44 | 0 << 41 | (16 - 1) << 36 | total  # sample rate, channels - 1, bits - 1, samples
+    facts = rate << 44 | 0 << 41 | (16 - 1) << 36 | 0  # sample rate, channels - 1, bits - 1, samples: not known
     stream = struct.pack(">HH", block, block) + bytes(6) + facts.to_bytes(8, "big") + bytes(16)
     with target.open("wb") as file:
         file.write(b"fLaC" + bytes([0x80]) + len(stream).to_bytes(3, "big") + stream)

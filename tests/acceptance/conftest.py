@@ -28,3 +28,20 @@ def eventually() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def task_server(tmp_path_factory: pytest.TempPathFactory, mini_model: Path) -> Iterator[Server]:
+    """One place to work at, a short queue, narrow limits, and 127.0.0.1 the only private address it may reach."""
+    with running_server(
+        tmp_path_factory.mktemp("tasks") / "data",
+        model=str(mini_model),
+        task_slots="1",
+        max_queued_tasks="20",
+        allowed_addresses="127.0.0.1/32",
+        chunk_seconds="60",
+        max_audio_seconds="1800",
+        max_upload_bytes=str(64 * 1024**2),
+        max_fetch_seconds="3",
+    ) as server:
+        yield server

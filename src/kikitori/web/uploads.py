@@ -17,6 +17,7 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from kikitori.errors import InvalidMedia, Unavailable
+from kikitori.media import disk
 from kikitori.web.disconnect import ClientGone
 from kikitori.web.multipart import MAX_FIELD_BYTES, Fields, FormReader, Piece, upload_too_large
 
@@ -70,7 +71,7 @@ class Uploads:
         """The form of ``request`` with its one file, which is removed at the end, whatever happens.
 
         Raises InvalidInput, InvalidMedia, TooLarge (as soon as the bound is passed, whatever length
-        was announced), Unavailable (no room), ClientGone.
+        was announced), NoSpace, Unavailable, ClientGone.
         """
         async with self._received(request, max_files=1, needs_file=True) as form:
             file = form.files[0]
@@ -201,7 +202,9 @@ def _disk_errors() -> Generator[None, None, None]:
         yield
     except OSError as exc:
         logger.exception("upload not stored", extra={"action": "upload_failed"})
-        raise Unavailable("The server cannot store the upload.", remedy="Its disk may be full.") from exc
+        if exc.errno in disk.FULL:
+            raise disk.no_space() from exc
+        raise Unavailable("The server cannot store the upload.", remedy="Its log says why.") from exc
 
 
 def _create(path: Path) -> FileIO:
