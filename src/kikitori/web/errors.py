@@ -64,7 +64,9 @@ def status_of(error: KikitoriError) -> tuple[int, str]:
 
 
 def error_body(message: str, kind: str, *, param: str | None = None, code: str | None = None) -> dict[str, object]:
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    """Halves of characters, which a message may repeat, are no UTF-8."""
+    named = param and param.encode(errors="replace").decode()
+    return {"error": {"message": message.encode(errors="replace").decode(), "type": kind, "param": named, "code": code}}
 
 
 def body_of(error: KikitoriError) -> dict[str, object]:

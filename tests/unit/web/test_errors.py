@@ -128,3 +128,12 @@ async def test_an_error_of_ours_that_means_a_bug_stays_inside() -> None:
         answer = await client.get("/")
     assert answer.status_code == 500
     assert "secret" not in answer.text
+
+
+async def test_an_error_about_half_a_character_can_be_said(start: Start) -> None:
+    async with start() as app:
+        answer = await app.client.post(
+            "/api/tasks", content=b'{"\\ud800": 1}', headers={"content-type": "application/json"}
+        )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "?"
