@@ -40,11 +40,20 @@ ENDED: Mapping[TaskStatus, TaskError] = {
 async def found(tasks: TaskDesk, id: str, caller: Caller) -> TaskRecord:
     """The task, if ``caller`` may see it. Raises NotFound: the same for somebody else's task as for none at all."""
     try:
-        if _ID.fullmatch(id):
-            return await tasks.get(id, caller.sees)
+        return await tasks.get(checked_id(id), caller.sees)
     except NotFound:
-        pass
-    raise NotFound(f"There is no task {id[:80]!r}.", remedy="GET /api/tasks lists yours.")
+        raise _no_task(id) from None
+
+
+def checked_id(id: str) -> str:
+    """``id``, when a task may be called so: no database is asked for any other. Raises NotFound."""
+    if not _ID.fullmatch(id):
+        raise _no_task(id)
+    return id
+
+
+def _no_task(id: str) -> NotFound:
+    return NotFound(f"There is no task {id[:80]!r}.", remedy="GET /api/tasks lists yours.")
 
 
 def without_result(task: TaskRecord, queue_position: int | None) -> JSONResponse | None:

@@ -24,6 +24,7 @@ from kikitori.tasks.callbacks import CallbackSender
 from kikitori.tasks.signing import Signer, make_secret
 from kikitori.web.errors import install_error_handlers
 from kikitori.web.limits import CallLimit
+from kikitori.web.recent import Recent
 from kikitori.web.routes import callbacks
 from kikitori.web.state import WebState, attach
 from kikitori.web.uploads import Uploads
@@ -68,6 +69,7 @@ class World:
             calls=CallLimit(1),
             render_threads=anyio.CapacityLimiter(1),
             open_without_keys=False,
+            supported=Recent(),
         )
         attach(self.app, state)
         self.state = state

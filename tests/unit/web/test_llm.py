@@ -34,6 +34,7 @@ from kikitori.types import Segment, Word
 from kikitori.web.errors import install_error_handlers
 from kikitori.web.limits import CallLimit
 from kikitori.web.middleware import LastResort, RequestLog
+from kikitori.web.recent import Recent
 from kikitori.web.routes import llm
 from kikitori.web.state import WebState, attach
 from kikitori.web.uploads import Uploads
@@ -47,6 +48,8 @@ SEGMENTS = (
     Segment(id=1, start=2.0, end=61.0, text=" ", speaker="left"),
     Segment(id=2, start=61.0, end=65.0, text=" We ship on Friday.", speaker="left"),
 )
+
+IS_JSON = {"content-type": "application/json"}
 
 
 def task(id: str = "t1", status: TaskStatus = TaskStatus.SUCCEEDED, owner: str = "") -> TaskRecord:
@@ -129,6 +132,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
             render_threads=anyio.CapacityLimiter(1),
             guard=Guard.allowing(),
             open_without_keys=True,
+            supported=Recent(),
         )
         attach(app, state)
         install_error_handlers(app)
@@ -340,14 +344,14 @@ async def test_a_wrong_field_is_named(served: Served, what: str, body: dict[str,
 
 async def test_a_body_is_read_from_whom_is_known_and_up_to_a_size(served: Served) -> None:
     large = b'{"prompt": "' + b"x" * 5_000_000
-    assert (await served.client.post("/api/tasks/t1/summary", content=large)).status_code == 413
+    assert (await served.client.post("/api/tasks/t1/summary", content=large, headers=IS_JSON)).status_code == 413
     served.services.keys.on = True
-    assert (await served.client.post("/api/tasks/t1/summary", content=large)).status_code == 401
+    assert (await served.client.post("/api/tasks/t1/summary", content=large, headers=IS_JSON)).status_code == 401
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"'])
 async def test_a_body_that_is_no_object(served: Served, body: bytes) -> None:
-    assert (await served.client.post("/api/tasks/t1/summary", content=body)).status_code == 400
+    assert (await served.client.post("/api/tasks/t1/summary", content=body, headers=IS_JSON)).status_code == 400
 
 
 async def test_a_summary_needs_no_body(served: Served) -> None:
@@ -440,7 +444,11 @@ class Leaving:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"host", b"localhost"), (b"content-length", str(len(self._body)).encode())],
+            "headers": [
+                (b"host", b"localhost"),
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(self._body)).encode()),
+            ],
             "client": ("127.0.0.1", 1),
             "server": ("localhost", 80),
         }

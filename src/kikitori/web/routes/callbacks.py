@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from kikitori.store.task_records import CallbackStatus
 from kikitori.tasks.views import callback_json
 from kikitori.web import openapi
 from kikitori.web.auth import MayTranscribe
+from kikitori.web.json_models import json_body, json_model
+from kikitori.web.routes.tasks import TaskId
 from kikitori.web.state import State
+from kikitori.web.task_answers import checked_id
 
 router = APIRouter(tags=["callbacks"], responses=openapi.error_responses(401, 403))
 
-TaskId = Annotated[str, Path(description="The id of a task.", max_length=100, examples=["task_01kb9q3m5e8d7x2"])]
 Time = Annotated[str, Field(description="ISO 8601, UTC.")]
 
 
@@ -68,7 +70,7 @@ class Secret(BaseModel):
 @router.get("/api/tasks/{id}/callbacks", summary="Show the callbacks of a task", responses=openapi.error_responses(404))
 async def list_callbacks(id: TaskId, state: State, caller: MayTranscribe) -> Deliveries:
     """Every callback, with every attempt: when, what came back, how long it took."""
-    found = await state.services.callbacks.list(id, caller.sees)
+    found = await state.services.callbacks.list(checked_id(id), caller.sees)
     return Deliveries.model_validate({"callbacks": [callback_json(*each) for each in found]})
 
 
@@ -80,16 +82,18 @@ async def list_callbacks(id: TaskId, state: State, caller: MayTranscribe) -> Del
 )
 async def resend_callback(id: TaskId, state: State, caller: MayTranscribe) -> Delivery:
     """Now, and under its old `webhook-id`. What comes of it is found in the list of attempts."""
-    return Delivery.model_validate(callback_json(*await state.services.callbacks.resend(id, caller.sees)))
+    return Delivery.model_validate(callback_json(*await state.services.callbacks.resend(checked_id(id), caller.sees)))
 
 
-@router.post("/api/callbacks/test", summary="Test a receiver", responses=openapi.error_responses(400, 429))
-async def try_receiver(
-    asked: Annotated[ReceiverTest, Body(examples=[{"url": "https://example.org/hook"}])],
-    state: State,
-    caller: MayTranscribe,
-) -> ReceiverAnswer:
+@router.post(
+    "/api/callbacks/test",
+    summary="Test a receiver",
+    responses=openapi.error_responses(400, 413, 429),
+    openapi_extra=json_body(ReceiverTest, {"url": "https://example.org/hook"}),
+)
+async def try_receiver(request: Request, state: State, caller: MayTranscribe) -> ReceiverAnswer:
     """Sends a signed event `callback.test` to `url`, once and at once, and shows what came back."""
+    asked = await json_model(request, ReceiverTest)
     with state.calls.place(caller.id):
         reply = await state.services.callbacks.test(asked.url, caller.owner)
     return ReceiverAnswer(

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from kikitori.llm.prompts import Turn, question, summary
@@ -25,17 +25,16 @@ from kikitori.web.llm_answers import (
     reading_work,
     translation_work,
 )
+from kikitori.web.routes.tasks import TaskId
 from kikitori.web.state import State, WebState
 from kikitori.web.streaming import DONE_FRAME, EventStream, data_frame, kept_open, told_to_the_end
+from kikitori.web.task_answers import found
 
 router = APIRouter(tags=["language models"], responses=openapi.error_responses(400, 401, 403, 404))
 
 QUIET_SECONDS = 10.0
 """A stream begins when there is something to tell, or after so long; what fails before has a status of its own."""
 
-TaskId = Annotated[
-    str, Path(description="The id of a task.", max_length=100, examples=["task_01kb9q3m5e8d7x2v4n6r0t1y3w"])
-]
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
@@ -108,9 +107,9 @@ ANSWER_RESPONSES = {
         "description": "The answer; with `stream=true` as `answer.progress`, `answer.delta`, `answer.segments` and "
         "`answer.done`.",
         "model": ShownAnswer,
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     },
-    **openapi.error_responses(409, 429, 503),
+    **openapi.error_responses(409, 413, 429, 503),
 }
 
 
@@ -163,7 +162,7 @@ async def translate_task(id: TaskId, request: Request, state: State, caller: May
 @router.get("/api/tasks/{id}/answers", summary="List the answers about a task", response_model_exclude_none=True)
 async def list_answers(id: TaskId, state: State, caller: MayTranscribe) -> AnswerList:
     """Summaries, answers and translations made so far, oldest first."""
-    task = await state.services.tasks.get(id, caller.sees)
+    task = await found(state.services.tasks, id, caller)
     return AnswerList.model_validate(
         {"answers": [answer_json(each) for each in await state.services.answers.list(task.id)]}
     )
@@ -176,7 +175,8 @@ async def _answer(
     async with AsyncExitStack() as held:
         held.enter_context(state.calls.place(caller.id))
         async with while_connected(request.receive):
-            result = await state.services.tasks.result(id, caller.sees)
+            task = await found(state.services.tasks, id, caller)
+            result = await state.services.tasks.result(task.id, caller.sees)
             events = answer_events(
                 state.services.llm,
                 state.services.answers,

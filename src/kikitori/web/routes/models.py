@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import anyio.to_thread
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.status import ModelStatus
 from kikitori.web import openapi
 from kikitori.web.auth import AnyCaller, MayManageModels
+from kikitori.web.json_models import json_body, json_model
 from kikitori.web.state import State
 
 router = APIRouter(tags=["models"], responses=openapi.error_responses(401, 403))
@@ -69,13 +70,15 @@ async def loaded_models(state: State, caller: AnyCaller) -> LoadedModels:
     return LoadedModels(models=state.services.pool.loaded())
 
 
-@router.post("/api/models/load", summary="Load a model", responses=openapi.error_responses(400, 404, 503))
-async def load_model(
-    asked: Annotated[LoadRequest, Body(examples=[{"model": "small", "pin": True}])],
-    state: State,
-    caller: MayManageModels,
-) -> ModelStatus:
+@router.post(
+    "/api/models/load",
+    summary="Load a model",
+    responses=openapi.error_responses(400, 404, 413, 503),
+    openapi_extra=json_body(LoadRequest, {"model": "small", "pin": True}),
+)
+async def load_model(request: Request, state: State, caller: MayManageModels) -> ModelStatus:
     """Load now, so that the first request does not wait. Needs a key with the scope `models`."""
+    asked = await json_model(request, LoadRequest)
     return await state.services.pool.load(asked.model, pin=asked.pin)
 
 

@@ -31,7 +31,7 @@ LAYOUT_NAMES = tuple(row.name for row in layout_table())
     "/api/tasks/{id}/result",
     summary="Show the text of a task",
     response_class=Response,
-    responses={**openapi_tasks.result_responses(), **openapi.error_responses(404)},
+    responses={**openapi_tasks.result_responses(), **openapi.error_responses(400, 404)},
 )
 async def show_result(
     id: TaskId, request: Request, state: State, caller: MayTranscribe, partial: Partial = False

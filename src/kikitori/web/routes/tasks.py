@@ -146,7 +146,7 @@ async def retry_task(id: TaskId, state: State, caller: MayTranscribe) -> Respons
     summary="Change the priority of a task",
     response_class=Response,
     openapi_extra={"requestBody": openapi_tasks.priority_body()},
-    responses={200: openapi_tasks.task_response("The task."), **openapi.error_responses(400, 404, 409)},
+    responses={200: openapi_tasks.task_response("The task."), **openapi.error_responses(400, 404, 409, 413)},
 )
 async def change_priority(id: TaskId, request: Request, state: State, caller: MayTranscribe) -> Response:
     """As long as it waits. 409 when it has begun."""
