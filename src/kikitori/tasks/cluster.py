@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import socket
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from kikitori import __version__
 from kikitori.errors import KikitoriError, Unavailable
@@ -34,7 +36,7 @@ def this_node(*, slots: int, media_url: str, now: Callable[[], datetime] = utc_n
     moment = now()
     return Node(
         id=new_id("node"),
-        host=socket.gethostname()[:200],
+        host=machine(),
         pid=os.getpid(),
         version=__version__,
         slots=slots,
@@ -42,6 +44,20 @@ def this_node(*, slots: int, media_url: str, now: Callable[[], datetime] = utc_n
         heartbeat_at=moment,
         media_url=media_url,
     )
+
+
+def machine() -> str:
+    """The name of this host, and a mark of where the numbers of processes are its own: this boot, this container.
+
+    Machines made from one image, and containers on the network of their host, have the same name.
+    """
+    name = socket.gethostname()[:180]
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux: there are no containers that see less than their host
+        return name
+    return f"{name}/{hashlib.sha256(f'{boot}{numbers}'.encode()).hexdigest()[:6]}"
 
 
 class Cluster:

@@ -194,6 +194,22 @@ async def test_a_dead_process_of_this_machine_is_seen_at_once(tmp_path: Path) ->
         assert (await shop.store.get(task.id, None)).status is TaskStatus.QUEUED
 
 
+async def test_a_container_that_is_called_like_this_one_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes have numbers of their own: it may even be number 1 beside our number 1."""
+    async with open_workshop(tmp_path) as shop:
+        task = await shop.upload()
+        monkeypatch.setattr("os.readlink", lambda path: "pid:[1]")
+        container = this_node(slots=1, media_url="here")
+        monkeypatch.undo()
+        assert container.pid == os.getpid()
+        await shop.nodes.register(container)
+        await shop.store.claim(container.id, 1)
+        await shop.runner().cluster.join()
+        assert (await shop.store.get(task.id, None)).node == container.id
+
+
 async def test_a_node_that_lives_keeps_its_tasks(tmp_path: Path) -> None:
     async with open_workshop(tmp_path) as shop:
         task = await shop.upload()
