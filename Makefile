@@ -1,6 +1,7 @@
 # `make run` starts Kikitori, `make test` tests it; `make help` lists the rest.
 PYTHON ?= python3
 PORT ?= 8000
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -18,8 +19,8 @@ $(STAMP): requirements/dev.txt pyproject.toml tools/install.py
 run: install  ## start the server and transcribe the bundled sample (PORT=8000)
 	@$(BIN)/python -m kikitori.quickstart --port $(PORT)
 
-test: install  ## run all tests (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+test: install  ## run all tests, three modules at a time (ARGS="-k name"; JOBS=0: one after the other)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: install  ## check style
 	$(BIN)/ruff check .
