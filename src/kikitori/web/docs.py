@@ -61,13 +61,29 @@ def install(app: FastAPI) -> None:
 
 
 def _corrected(schema: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI promises a 422 where ``web.errors`` answers 400."""
+    """FastAPI promises a 422 where ``web.errors`` answers 400, and leaves out whatever is null in an example."""
     for methods in schema["paths"].values():
         for route in methods.values():
             route["responses"].pop("422", None)
+            for response in route["responses"].values():
+                for content in response.get("content", {}).values():
+                    if "example" in content:
+                        content["example"] = _with_nulls(content["example"], content.get("schema", {}))
     for name in ("HTTPValidationError", "ValidationError"):
         schema["components"]["schemas"].pop(name, None)
     return schema
+
+
+def _with_nulls(example: Any, schema: dict[str, Any]) -> Any:
+    """``example`` with null for what ``schema`` (of several, the first) says is always there."""
+    schema = schema.get("anyOf", [schema])[0]
+    if isinstance(example, list):
+        return [_with_nulls(each, schema.get("items", {})) for each in example]
+    if not isinstance(example, dict):
+        return example
+    names = dict.fromkeys([*schema.get("required", []), *example])
+    inner = schema.get("properties", {})
+    return {name: _with_nulls(example.get(name), inner.get(name, {})) for name in names}
 
 
 async def _swagger() -> HTMLResponse:

@@ -21,6 +21,7 @@ Kikitori turns speech into text, on your own machine.
 
 TAGS = [
     {"name": "audio", "description": "Recordings in, text out."},
+    {"name": "media", "description": "Recordings themselves: what is in them, and their sound as a file."},
     {
         "name": "tasks",
         "description": "Durable requests: stored at once, done in turn, and not lost when a server stops.",
@@ -205,7 +206,7 @@ def transcript_responses() -> dict[int | str, dict[str, Any]]:
         "text/vtt": {"schema": {"type": "string"}, "example": f"WEBVTT\n\n{cue.replace(',', '.')}"},
         "text/tab-separated-values": {"schema": {"type": "string"}, "example": f"start\tend\ttext\n0\t2600\t{_TEXT}\n"},
         "text/x-ssa": {"schema": {"type": "string"}},
-        "text/event-stream": {"schema": {"type": "string"}, "example": _STREAM_EXAMPLE},
+        "text/event-stream": {"example": _STREAM_EXAMPLE},
     }
     headers = {name: {"description": about, "schema": {"type": "string"}} for name, about in _HEADERS.items()}
     success = {"description": "The transcript, in the format asked for.", "content": content, "headers": headers}
@@ -224,6 +225,20 @@ _ERRORS = {
 }
 
 
+_NAME = {"type": ["string", "null"]}
+ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "param": _NAME, "code": _NAME},
+        }
+    },
+}
+
+
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documented errors of a route."""
     return {status: _error_response(status) for status in statuses}
@@ -232,5 +247,4 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _error_response(status: int) -> dict[str, Any]:
     about, code, kind = _ERRORS[status]
     example = {"error": {"message": about.replace("`", ""), "type": kind, "param": None, "code": code}}
-    schema = {"type": "object", "properties": {"error": {"type": "object"}}}
-    return {"description": about, "content": {"application/json": {"schema": schema, "example": example}}}
+    return {"description": about, "content": {"application/json": {"schema": ERROR, "example": example}}}

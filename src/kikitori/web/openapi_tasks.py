@@ -88,12 +88,16 @@ def priority_body() -> dict[str, Any]:
     return {"required": True, "content": {"application/json": content, "application/x-www-form-urlencoded": content}}
 
 
+def _always_there(properties: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """An object with all of ``properties``, and perhaps some of ``others``."""
+    return {"type": "object", "required": [*properties], "properties": {**properties, **others}}
+
+
 _TIME = {"type": ["string", "null"], "format": "date-time", "description": "UTC."}
 _NUMBER = {"type": ["number", "null"]}
 
-TASK: dict[str, Any] = {
-    "type": "object",
-    "properties": {
+TASK: dict[str, Any] = _always_there(
+    {
         "id": _text("Ids sort by creation."),
         "status": _text("Where it is.", enum=[each.value for each in TaskStatus]),
         "progress": {"type": "number", "description": "0 to 100."},
@@ -111,7 +115,7 @@ TASK: dict[str, Any] = {
         "started_at": _TIME,
         "finished_at": _TIME,
         "expires_at": _TIME,
-        "timings": {"type": "object", "description": "`queue_seconds`, `work_seconds`."},
+        "timings": _always_there({"queue_seconds": _NUMBER, "work_seconds": _NUMBER}),
         "duration": {**_NUMBER, "description": "Seconds of audio, once known."},
         "seconds_done": {**_NUMBER, "description": "Seconds of audio dealt with."},
         "speed": {**_NUMBER, "description": "Seconds of audio in a second."},
@@ -128,8 +132,8 @@ TASK: dict[str, Any] = {
         "error": {"type": ["object", "null"], "description": "`code`, `message`, `remedy`."},
         "callback_url": {"type": ["string", "null"]},
         "owner": {"type": "string"},
-    },
-}
+    }
+)
 
 TASK_EXAMPLE: dict[str, Any] = {
     "id": EXAMPLE_ID,
@@ -186,15 +190,46 @@ _QUEUED: dict[str, Any] = {
     "node": None,
     "queue_position": 3,
 }
-_LIST = {
-    "type": "object",
-    "properties": {
-        "tasks": {"type": "array", "items": TASK},
+_TASKS = {"type": "array", "items": TASK}
+_SEGMENT = _always_there(
+    {"id": {"type": "integer"}, "start": {"type": "number"}, "end": {"type": "number"}, "text": {"type": "string"}},
+    words=_list(
+        "When `word_timestamps` was asked for.",
+        _always_there(
+            {
+                "word": {"type": "string"},
+                "start": {"type": "number"},
+                "end": {"type": "number"},
+                "probability": {"type": "number"},
+            }
+        ),
+    ),
+    speaker=_text("When the channels were split."),
+)
+_RESULT = _always_there(
+    {
+        "task_id": {"type": "string"},
+        "text": {"type": "string"},
+        "language": {"type": "string"},
+        "duration": _NUMBER,
+        "model": {"type": "string"},
+        "engine": {"type": "string"},
+        "segments": {"type": "array", "items": _SEGMENT},
+    },
+    status=_text("Of a partial text: where the task is.", enum=[each.value for each in TaskStatus]),
+    progress={"type": "number", "description": "Of a partial text: 0 to 100."},
+)
+_WITH_RESULT = {**TASK, "properties": {**TASK["properties"], "result": {"anyOf": [_RESULT, {"type": "null"}]}}}
+"""The texts are there when they are asked for."""
+_LIST = _always_there(
+    {
+        "tasks": {"type": "array", "items": _WITH_RESULT},
         "total": {"type": "integer"},
+        "total_is_exact": {"type": "boolean", "description": "`false`: there are more than `total`."},
         "has_more": {"type": "boolean"},
         "next": {"type": ["string", "null"], "description": "The `cursor` of the next page."},
-    },
-}
+    }
+)
 _RESULT_EXAMPLE = {
     "task_id": EXAMPLE_ID,
     "text": "The birch canoe slid on the smooth planks.",
@@ -217,23 +252,32 @@ def task_response(description: str) -> dict[str, Any]:
 
 
 def created_response() -> dict[str, Any]:
-    answer = _json('The task, or with several files `{"tasks": […]}`.', {"type": "object"}, _QUEUED)
+    answer = _json(
+        'The task, or with several files `{"tasks": […]}`.',
+        {"anyOf": [TASK, _always_there({"tasks": _TASKS})]},
+        _QUEUED,
+    )
     return {**answer, "headers": {"Location": {"description": "Where the task is.", "schema": {"type": "string"}}}}
 
 
 def batch_response() -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"tasks": {"type": "array", "items": TASK}}}
-    return _json("The tasks, in the order of the links.", schema, {"tasks": [_QUEUED]})
+    return _json("The tasks, in the order of the links.", _always_there({"tasks": _TASKS}), {"tasks": [_QUEUED]})
 
 
 def list_response() -> dict[str, Any]:
-    example = {"tasks": [TASK_EXAMPLE], "total": 120, "has_more": True, "next": "eyJiIjoxfQ"}
+    example = {
+        "tasks": [TASK_EXAMPLE],
+        "total": 120,
+        "total_is_exact": True,
+        "has_more": True,
+        "next": "eyJiIjoxfQ",
+    }
     return _json("A page of tasks.", _LIST, example)
 
 
 def result_responses() -> dict[int | str, dict[str, Any]]:
     return {
-        200: _json("The text.", {"type": "object"}, _RESULT_EXAMPLE),
+        200: _json("The text.", _RESULT, _RESULT_EXAMPLE),
         202: pending_response(),
         409: ended_response(),
     }
@@ -256,7 +300,7 @@ def ended_response() -> dict[str, Any]:
         }
     }
     return _json(
-        "There is no text: the task failed, was cancelled or expired, and this is why.", {"type": "object"}, example
+        "There is no text: the task failed, was cancelled or expired, and this is why.", openapi.ERROR, example
     )
 
 
