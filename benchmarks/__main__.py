@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import footprint, overhead, tasks, throughput
+from benchmarks import footprint, overhead, store, tasks, throughput
 from benchmarks.report import Table, show, write
 from benchmarks.setup import MINI, Setup
 
@@ -14,6 +14,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "throughput": throughput.measure,
     "footprint": footprint.measure,
     "tasks": tasks.measure,
+    "store": store.measure,
 }
 
 

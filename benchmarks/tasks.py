@@ -43,7 +43,7 @@ def measure(setup: Setup) -> list[Table]:
 def _creation(setup: Setup, folder: Path, about: str) -> Table:
     rows = []
     for database in ("SQLite", "PostgreSQL"):
-        with _database(database, folder) as url, _server(setup, folder / database, url, worker=False) as (address, _):
+        with database_of(database) as url, _server(setup, folder / database, url, worker=False) as (address, _):
             asyncio.run(_post(address, 300))  # the first ones warm up
             seconds = asyncio.run(_post(address, CREATED))
             rows.append((f"one by one, {CLIENTS} clients", database, f"{CREATED / seconds:.0f}"))
@@ -159,7 +159,7 @@ def _server(setup: Setup, data_dir: Path, url: str, *, worker: bool) -> Iterator
 
 
 @contextmanager
-def _database(kind: str, folder: Path) -> Iterator[str]:
+def database_of(kind: str) -> Iterator[str]:
     """The URL of a new database."""
     if kind == "SQLite":
         yield ""

@@ -28,6 +28,9 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from kikitori.store.search import Term, owner_term, query_terms
 from kikitori.store.tables import task_tags, tasks
@@ -42,6 +45,7 @@ CLOCK_SKEW = timedelta(minutes=10)
 """How much the clocks of nodes may differ, and still each task is found by its time."""
 
 NULLABLE = {TaskSort.FINISHED_AT: tasks.c.finished_at, TaskSort.DURATION: tasks.c.duration}
+TIMES = frozenset({tasks.c.created_at, tasks.c.finished_at})
 RISING_PRIORITIES = (TaskPriority.LOW, TaskPriority.NORMAL, TaskPriority.HIGH)
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -72,7 +76,7 @@ async def list_tasks(connection: AsyncConnection, query: TaskQuery) -> TaskPage:
     places = await listing.places(groups, after, few=total <= TOTAL_BOUND)
     has_more, places = len(places) > query.limit, places[: query.limit]
     return TaskPage(
-        tasks=await _records(connection, places),
+        tasks=await _records(connection, places, query.owner),
         total=min(total, TOTAL_BOUND),
         total_is_exact=total <= TOTAL_BOUND,
         has_more=has_more,
@@ -80,9 +84,9 @@ async def list_tasks(connection: AsyncConnection, query: TaskQuery) -> TaskPage:
     )
 
 
-async def _records(connection: AsyncConnection, places: Sequence[Place]) -> tuple[TaskRecord, ...]:
-    rows = await connection.execute(select(tasks).where(tasks.c.number.in_([place.number for place in places])))
-    found = {row.number: record_of(row) for row in rows}
+async def _records(connection: AsyncConnection, places: Sequence[Place], owner: str | None) -> tuple[TaskRecord, ...]:
+    these = select(tasks).where(tasks.c.number.in_([place.number for place in places]))
+    found = {row.number: record_of(row) for row in await connection.execute(these) if owner in (None, row.owner)}
     return tuple(found[place.number] for place in places if place.number in found)
 
 
@@ -152,10 +156,8 @@ class _Listing:
 
     async def count(self, bound: int) -> int:
         """How many there are on all pages; ``bound`` when it is that many or more."""
-        statuses, priorities = _asked_statuses(self._query) or (), self._query.priorities
-        if priorities and not statuses:
-            statuses = tuple(TaskStatus)  # their index begins with it
-        return await self._count_of(Group(statuses=statuses, priorities=priorities), bound)
+        whole = Group(statuses=_asked_statuses(self._query) or (), priorities=self._query.priorities)
+        return await self._count_of(whole, bound)
 
     async def _count_of(self, group: Group, bound: int) -> int:
         statement, number = self._select(group, in_order=False)
@@ -189,14 +191,12 @@ class _Listing:
         return list(await self._connection.execute(statement))
 
     def _parts(self, group: Group) -> list[Group]:
-        """Pairs of status and priority, which have an index in the order of numbers; or ``group`` as it is."""
-        if group.column is not None or self._query.tag or self._terms or not (group.statuses or group.priorities):
+        """Stretches of one index in the order of numbers: one status or priority each, where several are asked for."""
+        if group.column is not None or self._query.tag or self._terms:
             return [group]
-        return [
-            replace(group, statuses=(status,), priorities=(priority,))
-            for status in group.statuses or TaskStatus
-            for priority in group.priorities or TaskPriority
-        ]
+        if group.statuses:
+            return [replace(group, statuses=(status,)) for status in group.statuses]
+        return [replace(group, priorities=(priority,)) for priority in group.priorities] or [group]
 
     def _page(self, group: Group, after: Place | None, *, few: bool) -> Select[Any]:
         statement, number = self._select(group, in_order=not few)
@@ -210,28 +210,37 @@ class _Listing:
     def _select(self, group: Group, *, in_order: bool) -> tuple[Select[Any], ColumnElement[int]]:
         """The tasks of ``group`` that pass all filters, and their number.
 
-        ``in_order``: along the index of the group's column, however few pass.
+        ``in_order``: along the index of the order, however few pass.
         """
         found, conditions = self._found_elsewhere(), [*self._filters, *_conditions(group)]
         if in_order and group.column is not None:
             conditions += [exists().where(number == tasks.c.number, *tests) for _, number, tests in found]
-            if self._query.owner is not None:
-                conditions.append(tasks.c.owner == self._query.owner)
-            statement = _hinted(select(tasks.c.number), self._index(group.column)).where(*conditions)
-            return statement, tasks.c.number
-        if self._query.owner is not None and not self._query.tag:
-            conditions.append(tasks.c.owner == self._query.owner)
+            return self._along(group.column, conditions), tasks.c.number
         if not found:
-            return select(tasks.c.number).where(*conditions), tasks.c.number
+            tests, times = _parted(conditions, TIMES if in_order else frozenset())
+            return select(tasks.c.number).where(*self._of_owner(), *tests, *self._without_index(times)), tasks.c.number
         source, first, _ = found[0]
         for table, number, _ in found[1:]:
             source = source.join(table, number == first)
-        if conditions:
+        if conditions or group.column is not None:
             source = source.join(tasks, tasks.c.number == first)
         tests = [test for _, _, some in found for test in some]
-        statement = select(first).select_from(source).where(*tests, *conditions)
-        # The other way round, each task of the owner would be looked up there.
-        return statement.with_hint(tasks, "NOT INDEXED", "sqlite") if conditions else statement, first
+        return select(first).select_from(source).where(*tests, *self._without_index(conditions)), first
+
+    def _along(self, column: Column[Any], conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+        name = f"ix_tasks_{'owner_' if self._query.owner is not None else ''}{column.name}"
+        others, own = _parted(conditions, frozenset({column}))
+        statement = select(tasks.c.number).where(*self._of_owner(), *own, *self._without_index(others))
+        return statement.with_hint(tasks, f"FORCE INDEX ({name})", "mysql")
+
+    def _of_owner(self) -> list[ColumnElement[bool]]:
+        return [] if self._query.owner is None else [tasks.c.owner == self._query.owner]
+
+    def _without_index(self, conditions: Sequence[ColumnElement[bool]]) -> list[ColumnElement[bool]]:
+        """SQLite knows little of how values are spread: it is told which of its indexes would lead astray."""
+        if self._dialect != "sqlite":
+            return list(conditions)
+        return [replacement_traverse(test, {}, _without_index) for test in conditions]
 
     def _found_elsewhere(self) -> list[tuple[FromClause, ColumnElement[int], list[ColumnElement[bool]]]]:
         """Tables that say which tasks have the tag and the words."""
@@ -246,9 +255,6 @@ class _Listing:
             index, number = index_of(self._dialect)
             found.append((index, number, [has_terms(self._dialect, [*self._terms, *owned])]))
         return found
-
-    def _index(self, column: Column[Any]) -> str:
-        return f"ix_tasks_{'owner_' if self._query.owner is not None else ''}{column.name}"
 
     def _is_behind(self, group: Group, number: ColumnElement[int], place: Place) -> ColumnElement[bool]:
         down = self._query.descending
@@ -296,8 +302,19 @@ def _conditions(group: Group) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _hinted(statement: Select[Any], index: str) -> Select[Any]:
-    """PostgreSQL takes no hints; it knows how its values are spread."""
-    return statement.with_hint(tasks, f"INDEXED BY {index}", "sqlite").with_hint(
-        tasks, f"FORCE INDEX ({index})", "mysql"
-    )
+def _parted(
+    conditions: Sequence[ColumnElement[bool]], columns: frozenset[Column[Any]]
+) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
+    """Those that are not about ``columns``, and those that are."""
+    others: list[ColumnElement[bool]] = []
+    own: list[ColumnElement[bool]] = []
+    for test in conditions:
+        (others if columns.isdisjoint(test.get_children()) else own).append(test)
+    return others, own
+
+
+def _without_index(element: Any, **more: Any) -> Any:
+    """A column behind a plus is a value like any other."""
+    if isinstance(element, Column) and element.table is tasks:
+        return UnaryExpression(element, operator=custom_op("+"), type_=element.type)
+    return None

@@ -429,16 +429,23 @@ class TaskStore:
             return await _expire(connection, self._now())
 
     async def recover(
-        self, dead_node_ids: Collection[str], *, max_attempts: int, except_ids: Collection[str] = ()
+        self,
+        dead_node_ids: Collection[str],
+        *,
+        max_attempts: int,
+        except_ids: Collection[str] = (),
+        begun_before: datetime | None = None,
     ) -> Ids:
         """The tasks of nodes that died go to the front of the queue; those that did so too often fail.
 
-        ``except_ids`` are worked on after all: a node looks this way for what it dropped itself.
-        The ids of all that were changed. Several nodes may do this at once.
+        ``except_ids``, and what was not ``begun_before``, are worked on after all: a node looks this way for what it
+        dropped itself. The ids of all that were changed. Several nodes may do this at once.
         """
         if not dead_node_ids:
             return []
-        of_dead = (is_in(ACTIVE), tasks.c.node.in_(list(dead_node_ids)))
+        of_dead = [is_in(ACTIVE), tasks.c.node.in_(list(dead_node_ids))]
+        if begun_before is not None:
+            of_dead.append(tasks.c.started_at < begun_before)
         async with self._database.read() as connection:
             rows = (await connection.execute(select(tasks).where(*of_dead).order_by(tasks.c.number.desc()))).all()
         dropped = [row for row in rows if row.id not in set(except_ids)]

@@ -13,16 +13,7 @@ from kikitori.store.types import LONG_TEXT, ROW_ID, SEARCH_TERMS, Json, UtcTime
 revision = "0002"
 down_revision = "0001"
 
-LISTS = (
-    ("status", "priority"),
-    ("language",),
-    ("engine",),
-    ("model",),
-    ("platform",),
-    ("created_at",),
-    ("finished_at",),
-    ("duration",),
-)
+LISTED = ("status", "priority", "language", "engine", "model", "platform", "created_at", "finished_at", "duration")
 
 SQLITE_SEARCH = (
     """
@@ -94,10 +85,9 @@ def _create_tasks() -> None:
         sa.PrimaryKeyConstraint("number", name="pk_tasks"),
         **MYSQL_TABLE,
     )
-    for columns in LISTS:
-        name = "_".join(columns)
-        op.create_index(f"ix_tasks_{name}", "tasks", [*columns, "number"])
-        op.create_index(f"ix_tasks_owner_{name}", "tasks", ["owner", *columns, "number"])
+    for name in LISTED:
+        op.create_index(f"ix_tasks_{name}", "tasks", [name, "number"])
+        op.create_index(f"ix_tasks_owner_{name}", "tasks", ["owner", name, "number"])
     op.create_index("ix_tasks_owner", "tasks", ["owner", "number"])
     op.create_index("uq_tasks_id", "tasks", ["id"], unique=True)
     op.create_index("uq_tasks_idempotency", "tasks", ["owner", "idempotency_key"], unique=True)
