@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from kikitori.errors import Conflict, InvalidOption, NotFound, Unavailable
+from kikitori.store import migrate
 from kikitori.store.database import Database, head_revision
 from kikitori.store.keys import KeyStore, Scope
 from kikitori.store.tables import api_keys, metadata
@@ -36,6 +39,8 @@ SERVERS = {
     "postgresql": os.environ.get("KIKITORI_TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
     "mysql": os.environ.get("KIKITORI_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306/mysql"),
 }
+
+SCRIPTS = ScriptDirectory.from_config(migrate.config())
 
 
 class Clock:
@@ -102,6 +107,24 @@ async def test_the_tables_are_the_sum_of_the_migrations(database: Database) -> N
         assert await connection.run_sync(_differences) == []
         names = await connection.run_sync(lambda c: inspect(c).get_table_names())
     assert {name for name in names if not _is_of_search(name)} == {"alembic_version", *metadata.tables}
+
+
+@pytest.mark.parametrize("revision", [entry.revision for entry in SCRIPTS.walk_revisions() if not entry.is_head])
+async def test_a_database_of_an_earlier_version_is_upgraded_with_what_is_in_it(url: str, revision: str) -> None:
+    async with Database(url) as database:  # makes the folder of SQLite
+        engine = create_engine(sync_url(*parse_url(url)), poolclass=NullPool)
+        with engine.begin() as connection:
+            settings = migrate.config()
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, revision)
+            connection.execute(insert(api_keys).values(_row("kept")))
+        engine.dispose()
+        assert await database.revision() == revision
+        await database.upgrade()
+        assert await database.revision() == head_revision()
+        async with database.read() as reading:
+            assert await reading.run_sync(_differences) == []
+        assert [key.name for key in await KeyStore(database).list()] == ["kept"]
 
 
 async def test_the_comparison_would_see_a_missing_column(database: Database) -> None:
