@@ -7,8 +7,9 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -80,6 +81,10 @@ class Cluster:
         self._nodes, self._tasks = nodes, tasks
         self._running, self._changes, self._on_recovered = running, changes, on_recovered
         self._heartbeat_seconds, self._now = heartbeat_seconds, now
+        self._patience = timedelta(seconds=MISSED_HEARTBEATS * heartbeat_seconds)
+        self._missed_beats = False
+        self._back_since: datetime | None = None
+        """When the database was there again after it had been away: before, nobody's heart could beat."""
 
     async def join(self) -> None:
         """Be seen, and take up what this machine's dead processes left.
@@ -105,7 +110,7 @@ class Cluster:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             try:
-                await self._nodes.beat(self.node.id, self._now())
+                await self.beat()
                 await self.recover()
             except Exception as exc:  # mostly the database is away: the next beat tries again
                 trace = None if isinstance(exc, KikitoriError) else exc
@@ -113,11 +118,27 @@ class Cluster:
                     "heartbeat failed", exc_info=trace, extra={"action": "heartbeat_failed", "reason": str(exc)}
                 )
 
+    async def beat(self) -> None:
+        """Say that this node lives."""
+        missed, self._missed_beats = self._missed_beats, True
+        if not await self._nodes.beat(self.node.id, self._now()):
+            await self._nodes.register(replace(self.node, heartbeat_at=self._now()))
+        self._missed_beats = False
+        if missed:
+            self._back_since = self._now()
+
     async def recover(self) -> None:
-        """Put the tasks of dead nodes back in the queue, and those of this one that nobody works on."""
-        dead = [node for node in await self._nodes.list() if self._is_dead(node)]
-        of_dead = await self._tasks.recover([node.id for node in dead], max_attempts=MAX_ATTEMPTS)
-        dropped = await self._tasks.recover([self.node.id], max_attempts=MAX_ATTEMPTS, except_ids=self._running())
+        """Put the tasks of nodes that are gone back in the queue, and those of this one that nobody works on."""
+        holders = await self._tasks.holders()  # before the nodes: whoever has a task now is among them
+        nodes = await self._nodes.list()
+        dead = [node for node in nodes if self._is_dead(node)]
+        gone = [*(node.id for node in dead), *self._left(holders, nodes)]
+        of_dead = await self._tasks.recover(gone, max_attempts=MAX_ATTEMPTS)
+        # What was claimed a moment ago may not be among those that run yet.
+        before = self._now() - timedelta(seconds=self._heartbeat_seconds)
+        dropped = await self._tasks.recover(
+            [self.node.id], max_attempts=MAX_ATTEMPTS, except_ids=self._running(), begun_before=before
+        )
         for node in dead:
             await self._nodes.stop(node.id, self._now())
             logger.warning("node died", extra={"action": "node_died", "node": node.id, "host": node.host})
@@ -128,11 +149,18 @@ class Cluster:
         if found:
             self._on_recovered()
 
+    def _left(self, holders: Collection[str], nodes: Sequence[Node]) -> list[str]:
+        """Holders that stopped without giving back all that they had, or that nobody knows."""
+        # One that was taken for dead and lives says so before this time has passed.
+        long_ago = self._now() - self._patience
+        known = {node.id for node in nodes if node.stopped_at is None or node.stopped_at > long_ago}
+        return [id for id in holders if id not in known and id != self.node.id]
+
     def _is_dead(self, node: Node) -> bool:
         if node.id == self.node.id or node.stopped_at is not None:
             return False
-        silent = self._now() - node.heartbeat_at
-        if silent > timedelta(seconds=MISSED_HEARTBEATS * self._heartbeat_seconds):
+        heard = max(node.heartbeat_at, self._back_since or node.heartbeat_at)
+        if self._now() - heard > self._patience:
             return True
         # Beside us: no need to wait for heartbeats, its process is there or it is not.
         return node.host == self.node.host and not process_runs(node.pid)
