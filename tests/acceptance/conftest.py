@@ -41,7 +41,7 @@ def task_server(tmp_path_factory: pytest.TempPathFactory, mini_model: Path) -> I
         allowed_addresses="127.0.0.1/32",
         chunk_seconds="60",
         max_audio_seconds="1800",
-        max_upload_bytes=str(64 * 1024**2),
-        max_fetch_seconds="3",
+        max_upload_bytes="24000000",
+        max_fetch_seconds="6",
     ) as server:
         yield server

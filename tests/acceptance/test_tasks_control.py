@@ -27,7 +27,7 @@ QUEUE = 20
 def lecture(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Path:
     """Long enough for whatever happens meanwhile."""
     folder = tmp_path_factory.mktemp("recordings")
-    return join([samples["en_multi_80s"].path], folder / "lecture.wav", rounds=14)
+    return join([samples["en_multi_80s"].path], folder / "lecture.wav", rounds=10)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def _wait_until_idle(server: Server) -> None:
 @asynccontextmanager
 async def busy(tasks: TaskApi, lecture: Path) -> AsyncIterator[str]:
     """A task that runs, so that others wait."""
-    running = await tasks.make(lecture, mode="sequential", language="en", priority="high")
+    running = await tasks.make(lecture, mode="sequential", beam_size="8", language="en", priority="high")
     await tasks.until(running, "running", progress=1)
     yield running
     await tasks.client.post(f"/api/tasks/{running}/cancel")  # if it is still there
