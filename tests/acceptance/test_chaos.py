@@ -27,7 +27,7 @@ from kikitori.tasks.desk import TaskDesk
 from kikitori.tasks.opening import open_tasks
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 400.0
 RECORDING = b"RIFF not really a recording: the script does not look at it"
 
 
