@@ -19,6 +19,7 @@ KikitoriError
 ├── Busy                     come back in ``retry_after`` seconds
 ├── Unavailable              no engine is ready
 │   ├── ModelLoadFailed
+│   ├── StoreFailed          the database or the media store is away
 │   ├── NoSpace              the disk is full
 │   └── ChatFailed           no language model is set up, or it does not answer
 └── DecodingCancelled        the caller went away; nobody is told
@@ -179,6 +180,18 @@ class ModelLoadFailed(Unavailable):
     @property
     def public(self) -> str:
         return str(self).replace(self.place, self.model) if self.place else str(self)
+
+
+class StoreFailed(Unavailable):
+    """The message says where the store is and what it said: for the operator. Clients read ``what`` fails."""
+
+    def __init__(self, message: str, *, remedy: str = "", what: str = "store") -> None:
+        super().__init__(message, remedy=remedy)
+        self.what = what
+
+    @property
+    def public(self) -> str:
+        return f"The {self.what} of the server cannot be used. Try again later."
 
 
 class NoSpace(Unavailable):

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 import anyio
 import anyio.to_thread
 
-from kikitori.errors import KikitoriError, NotFound, Unavailable
+from kikitori.errors import KikitoriError, NotFound, StoreFailed
 from kikitori.media import disk
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class MediaStore:
             place.write_new(name, data)
             try:
                 if place.read(name) != data:
-                    raise Unavailable(f"The media store {self._shown} gives back other data than it took.")
+                    raise self._failed("gives back other data than it took")
             finally:
                 place.delete(name)
 
@@ -175,22 +175,21 @@ class MediaStore:
         except KikitoriError:
             raise
         except ImportError as exc:
-            raise Unavailable(
-                f"The media store {self._shown} needs a library that is not installed.",
-                remedy="Run `pip install 'kikitori[s3]'`.",
+            raise self._failed(
+                "needs a library that is not installed", remedy="Run `pip install 'kikitori[s3]'`."
             ) from exc
         except ValueError as exc:
-            raise Unavailable(
-                f"The media store {self._shown} is of no known kind.",
-                remedy="KIKITORI_MEDIA_URL is like file:///folder or s3://bucket/folder.",
+            raise self._failed(
+                "is of no known kind", remedy="KIKITORI_MEDIA_URL is like file:///folder or s3://bucket/folder."
             ) from exc
         except Exception as exc:  # whatever the library of a store raises
             if isinstance(exc, OSError) and exc.errno in disk.FULL:
                 raise disk.no_space() from exc
             logger.exception("media store failed", extra={"action": "media_failed"})
-            raise Unavailable(
-                f"The media store {self._shown} cannot be used.", remedy="The log of the server says why."
-            ) from exc
+            raise self._failed("cannot be used", remedy="The log of the server says why.") from exc
+
+    def _failed(self, what_is_wrong: str, *, remedy: str = "") -> StoreFailed:
+        return StoreFailed(f"The media store {self._shown} {what_is_wrong}.", remedy=remedy, what="media store")
 
     @property
     def _shown(self) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from kikitori.errors import Unavailable
+from kikitori.errors import StoreFailed, Unavailable
 from kikitori.store import migrate
 from kikitori.store.urls import SQLITE, Backend, parse_url, shown, sync_url
 
@@ -43,7 +43,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Contended(Unavailable):
+class Contended(StoreFailed):
     """The database chose this transaction to give way: nothing of it is stored, and it may be tried again."""
 
 
@@ -150,9 +150,10 @@ class Database:
             raise
         except (DBAPIError, PoolTimeout) as exc:
             logger.debug("database failed", exc_info=exc, extra={"action": "database_failed"})
-            raise (Contended if _is_deadlock(exc) else Unavailable)(
+            raise (Contended if _is_deadlock(exc) else StoreFailed)(
                 f"The database {self.shown} cannot be used: {self._reason(exc)}.",
                 remedy="Check that it runs, and KIKITORI_DATABASE_URL.",
+                what="database",
             ) from exc
 
     def _reason(self, exc: BaseException) -> str:

@@ -23,7 +23,7 @@ from kikitori.pipeline.events import Progress, ResumePoint, SegmentDone, Started
 from kikitori.store.task_records import NewTask, TaskError, TaskPriority, TaskRecord, TaskStatus, new_id
 from kikitori.store.tasks import LostTask, TaskStore
 from kikitori.tasks.changes import Changes
-from kikitori.tasks.writing import CancelRequested, TaskWriter, persistently, resume_point
+from kikitori.tasks.writing import CancelRequested, OutOfReach, TaskWriter, persistently, resume_point
 from kikitori.types import Media, Priority
 
 logger = logging.getLogger(__name__)
@@ -237,8 +237,10 @@ class Execution:
     async def _failed(self, exc: BaseException) -> None:
         if isinstance(exc, LostTask):
             logger.info("task lost", extra={"action": "task_lost"})
+        elif isinstance(exc, OutOfReach):  # it goes back in the queue when the database is there again
+            logger.warning("task out of reach", extra={"action": "task_out_of_reach", "reason": str(exc)})
         elif isinstance(exc, KikitoriError):
-            await self._end(TaskStatus.FAILED, TaskError(code=exc.code, message=exc.message, remedy=exc.remedy))
+            await self._end(TaskStatus.FAILED, _told(exc))
         else:
             logger.error("task broke", exc_info=exc, extra={"action": "task_broke"})
             error = TaskError(
@@ -270,8 +272,16 @@ def _as_new(task: TaskRecord) -> NewTask:
     )
 
 
+def _told(exc: KikitoriError) -> TaskError:
+    """``exc`` as clients may read it; where the server keeps things is for its log."""
+    if exc.public == str(exc):
+        return TaskError(code=exc.code, message=exc.message, remedy=exc.remedy)
+    logger.warning("task failed", extra={"action": "task_failed", "code": exc.code, "reason": str(exc)})
+    return TaskError(code=exc.code, message=exc.public)
+
+
 async def _flushed(writer: TaskWriter) -> None:
-    with suppress(LostTask, CancelRequested, KikitoriError):  # whoever comes next meets it again
+    with suppress(LostTask, CancelRequested, OutOfReach, KikitoriError):  # whoever comes next meets it again
         await writer.flush()
 
 

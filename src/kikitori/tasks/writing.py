@@ -28,6 +28,10 @@ class CancelRequested(Exception):
     """The owner wants the task to end."""
 
 
+class OutOfReach(Exception):
+    """The database was away for too long: nothing can be said about the task, not even that it failed."""
+
+
 class TaskWriter:
     """Gathers the segments of one attempt and writes them with the point they can be resumed from.
 
@@ -81,16 +85,16 @@ class TaskWriter:
             raise CancelRequested
 
 
-async def persistently(write: Callable[[], Awaitable[T]], *, seconds: float = OUTAGE_SECONDS) -> T:
-    """``write``, again and again while the database is away. Raises Unavailable after ``seconds``."""
+async def persistently(write: Callable[[], Awaitable[T]]) -> T:
+    """``write``, again and again while the database is away. Raises OutOfReach after ``OUTAGE_SECONDS``."""
     pause, longest = RETRY_SECONDS
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + OUTAGE_SECONDS
     while True:
         try:
             return await write()
         except Unavailable as exc:
             if time.monotonic() >= deadline:
-                raise
+                raise OutOfReach(str(exc)) from exc
             logger.warning("write repeated", extra={"action": "write_repeated", "reason": str(exc)})
         await asyncio.sleep(pause)
         pause = min(longest, pause * 2)

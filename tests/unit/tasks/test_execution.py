@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from tests.unit.tasks.workshop import TEXTS, Workshop, at_point, open_workshop, script
 
-from kikitori.errors import Busy, InvalidMedia, LinkFailed, Unavailable
+from kikitori.errors import Busy, InvalidMedia, LinkFailed, StoreFailed, Unavailable
 from kikitori.media.sites import Entry, Playlist
 from kikitori.store.task_records import TaskRecord, TaskStatus
 from kikitori.tasks import writing
@@ -188,3 +188,30 @@ async def test_a_database_that_is_away_for_a_moment_costs_nothing(
         monkeypatch.undo()
         assert (await shop.store.get(task.id, None)).status is TaskStatus.SUCCEEDED
         assert await shop.text(task) == WHOLE
+
+
+async def test_a_database_that_stays_away_fails_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "RETRY_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(writing, "OUTAGE_SECONDS", 0.05)
+    async with open_workshop(tmp_path) as shop:
+        task, claimed = await shop.upload(), await shop.claim()
+
+        async def away(*arguments: object, **options: object) -> None:
+            raise Unavailable("The database is away.")
+
+        monkeypatch.setattr(shop.store, "started", away)
+        await Execution(shop.workplace(), claimed).run()
+        found = await shop.store.get(task.id, None)
+        assert (found.status, found.error) == (TaskStatus.FETCHING, None)
+        assert await shop.store.recover(["node_1"], max_attempts=5) == [task.id]
+
+
+async def test_the_error_of_a_task_does_not_say_where_the_server_keeps_things(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trouble = StoreFailed("The media store s3://inside/bucket cannot be used.", what="media store")
+    async with open_workshop(tmp_path, trouble) as shop:
+        task = await run(shop, await shop.upload())
+        assert task.error is not None
+        assert (task.error.code, "inside" in task.error.message) == ("unavailable", False)
+    assert any("s3://inside" in str(record.__dict__.get("reason")) for record in caplog.records)

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 
 from kikitori import errors
-from kikitori.errors import KikitoriError
+from kikitori.errors import KikitoriError, StoreFailed
 from kikitori.web.errors import STATUSES, body_of, headers_of, install_error_handlers, status_of
 
 from .conftest import Start
@@ -128,6 +128,13 @@ async def test_an_error_of_ours_that_means_a_bug_stays_inside() -> None:
         answer = await client.get("/")
     assert answer.status_code == 500
     assert "secret" not in answer.text
+
+
+def test_where_the_server_keeps_things_is_for_its_operator() -> None:
+    error = StoreFailed("The database postgresql://ann@inside:5432/tasks cannot be used: gone.", what="database")
+    assert status_of(error)[0] == 503
+    assert "inside" not in str(body_of(error))
+    assert "inside" in str(error)
 
 
 async def test_an_error_about_half_a_character_can_be_said(start: Start) -> None:
