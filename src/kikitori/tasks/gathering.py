@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kikitori.errors import Unavailable
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,7 +25,7 @@ class Gatherer(Generic[Item, Result]):
     """Calls ``work`` with the items of several callers, one call at a time, and gives each its own results.
 
     A lone caller never waits for company. A call that fails is repeated for each caller alone, so
-    that only those at fault fail: ``work`` must leave nothing behind when it raises.
+    that only those at fault fail: ``work`` must leave nothing behind when it raises. Only Unavailable is for all.
     """
 
     def __init__(self, work: Callable[[Sequence[Item]], Awaitable[list[Result]]]) -> None:
@@ -66,15 +68,24 @@ class Gatherer(Generic[Item, Result]):
             for call in calls:
                 call.done.cancel()
             raise
+        except Unavailable as exc:  # nobody's fault, and asking for each would make the last one wait for all
+            _fail(calls, exc)
+            return
         except Exception as exc:  # whatever it is belongs to the callers
             if len(calls) > 1:
                 for call in calls:
                     await self._do([call])
-            elif not calls[0].done.done():
-                calls[0].done.set_exception(exc)
+            else:
+                _fail(calls, exc)
             return
         start = 0
         for call in calls:
             if not call.done.done():
                 call.done.set_result(results[start : start + len(call.items)])
             start += len(call.items)
+
+
+def _fail(calls: Sequence[_Call[Item, Result]], exc: Exception) -> None:
+    for call in calls:
+        if not call.done.done():
+            call.done.set_exception(exc)

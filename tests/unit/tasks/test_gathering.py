@@ -3,21 +3,25 @@ from collections.abc import Sequence
 
 import pytest
 
+from kikitori.errors import Unavailable
 from kikitori.tasks.gathering import MOST_AT_ONCE, Gatherer
 from kikitori.testing import until
 
 
 class Work:
-    """Doubles numbers; refuses 13; waits while the gate is closed."""
+    """Doubles numbers; refuses 13, and all in ``trouble``; waits while the gate is closed."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.trouble: Exception | None = None
 
     async def __call__(self, items: Sequence[int]) -> list[int]:
         self.calls.append(list(items))
         await self.gate.wait()
+        if self.trouble:
+            raise self.trouble
         if 13 in items:
             raise ValueError("13")
         return [2 * item for item in items]
@@ -82,3 +86,19 @@ async def test_one_go_has_a_bound() -> None:
     gather = Gatherer(work)
     await asyncio.gather(*(gather([1] * (MOST_AT_ONCE // 2)) for _ in range(5)))
     assert max(map(len, work.calls)) <= MOST_AT_ONCE
+
+
+async def test_when_nothing_works_nobody_is_asked_for_alone() -> None:
+    """The database may take seconds to say that it is away."""
+    work = Work()
+    gather = Gatherer(work)
+    work.gate.clear()
+    first = asyncio.create_task(gather([0]))
+    await until(lambda: bool(work.calls))
+    callers = [asyncio.create_task(gather([number])) for number in (1, 2, 3)]
+    await asyncio.sleep(0.01)
+    work.trouble = Unavailable("The database is away.")
+    work.gate.set()
+    results = await asyncio.gather(first, *callers, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * 4
+    assert work.calls == [[0], [1, 2, 3]]
