@@ -116,7 +116,8 @@ class TaskDesk:
         task = await self.store.get(task_id, owner)
         if not task.status.is_final:
             task = await self._stopped(task)
-        await self.store.delete(task_id, owner)
+        # The recording of the row as it was last: it may have come in since.
+        task = await self.store.delete(task_id, owner)
         if task.media_key:
             await self.media.delete(task.media_key)
         self.changes.tell(task_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
-from kikitori.errors import KikitoriError
+from kikitori.errors import KikitoriError, NotFound
 from kikitori.media.store import MediaStore
 from kikitori.store.tasks import TaskStore
 from kikitori.tasks.cluster import utc_now
@@ -38,8 +39,11 @@ class Retention:
         while True:
             try:
                 await self.sweep()
-            except KikitoriError as exc:
-                logger.warning("retention failed", extra={"action": "retention_failed", "reason": str(exc)})
+            except Exception as exc:  # whatever it is, the next look may find it gone
+                trace = None if isinstance(exc, KikitoriError) else exc
+                logger.warning(
+                    "retention failed", exc_info=trace, extra={"action": "retention_failed", "reason": str(exc)}
+                )
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     async def sweep(self) -> None:
@@ -54,7 +58,8 @@ class Retention:
             for task in tasks:
                 if task.media_key:
                     await self._media.delete(task.media_key)
-                await self._store.delete(task.id, None)
+                with suppress(NotFound):  # another node was faster
+                    await self._store.delete(task.id, None)
             logger.info("tasks removed", extra={"action": "tasks_removed", "count": len(tasks)})
 
     async def _remove_media(self, before: datetime) -> None:

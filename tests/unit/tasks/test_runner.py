@@ -267,3 +267,35 @@ async def test_old_recordings_go_and_later_their_tasks(tmp_path: Path) -> None:
         await retention.sweep()
         with pytest.raises(Exception, match="no task"):
             await shop.store.get(task.id, None)
+
+
+async def test_removing_what_is_old_goes_on_after_whatever_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kikitori.tasks.retention.LOOK_EVERY_SECONDS", 0.01)
+    async with open_workshop(tmp_path) as shop:
+        async with shop.runner():
+            await shop.ended_task(await shop.upload())
+        real, broken = shop.store.finished_before, [True]
+
+        async def finished_before(*arguments: Any, **options: Any) -> Any:
+            if broken:
+                broken.clear()
+                raise RuntimeError("nobody expected this")
+            return await real(*arguments, **options)
+
+        monkeypatch.setattr(shop.store, "finished_before", finished_before)
+        later = datetime.now(UTC) + timedelta(days=2)
+        retention = Retention(shop.store, shop.media, media_days=1, task_days=0, now=lambda: later)
+        removed, real_delete = asyncio.Event(), shop.media.delete
+
+        async def delete(key: str) -> None:
+            await real_delete(key)
+            removed.set()
+
+        monkeypatch.setattr(shop.media, "delete", delete)
+        sweeping = asyncio.create_task(retention.run())
+        async with asyncio.timeout(10):
+            await removed.wait()
+        assert await shop.media.keys() == []
+        sweeping.cancel()
