@@ -74,6 +74,8 @@ CRASHED = TaskError(
     remedy="The logs of the nodes say why; a retry starts from the beginning.",
 )
 EXPIRED_BATCH = 200
+PART = 200
+"""Segments unpacked in one go."""
 
 
 # Inside of TaskStore `list` is its method.
@@ -190,8 +192,11 @@ class TaskStore:
         async with self._database.read() as connection:
             row = _visible(await row_of(connection, id), id, owner)
             found = select(segments_table).where(segments_table.c.task == row.number).order_by(segments_table.c.id)
-            rows = await connection.execute(found)
-            return TaskResult(task=record_of(row), segments=tuple(segment_of(entry) for entry in rows))
+            segments: Segments = []
+            # Ten hours of speech are much to unpack: in parts, so that others have their turn.
+            async for rows in (await connection.stream(found)).partitions(PART):
+                segments += map(segment_of, rows)
+            return TaskResult(task=record_of(row), segments=tuple(segments))
 
     async def segments(self, id: str, *, after: int = 0, limit: int = 1000) -> Segments:
         """Those with the number ``after`` and higher."""

@@ -97,3 +97,12 @@ def answer_headers(started: Started, asked: Asked) -> dict[str, str]:
 
 def json_bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def long_json_bytes(value: object) -> bytes:
+    """The same in many small steps, for threads: while one step is written, nothing else runs in this process."""
+    if isinstance(value, dict) and any(isinstance(each, dict | list) for each in value.values()):
+        return b"{" + b",".join(json_bytes(name) + b":" + long_json_bytes(each) for name, each in value.items()) + b"}"
+    if isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+        return b"[" + b",".join(map(long_json_bytes, value)) + b"]"
+    return json_bytes(value)

@@ -10,10 +10,12 @@ from fastapi import Request
 
 from kikitori.errors import InvalidInput, TooLarge
 from kikitori.web.disconnect import ClientGone
-from kikitori.web.multipart import Fields, plain_name
+from kikitori.web.multipart import MAX_FIELD_BYTES, Fields, plain_name
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-"""A thousand links, each with options."""
+MAX_BODY_BYTES = MAX_FIELD_BYTES
+"""As much as the fields of a form with a file; a list of clip times can be long."""
+MAX_LONG_BYTES = 4 * 1024 * 1024
+"""A thousand links, each with options; or what was said so far in a chat. Takes a moment to read."""
 MAX_FIELDS = 1_000
 
 JSON = "application/json"
@@ -32,9 +34,9 @@ def unknown_type(request: Request, *allowed: str) -> InvalidInput:
     return InvalidInput(f"The request body is {sent}.", remedy=f"Send {' or '.join(allowed)}.")
 
 
-async def json_object(request: Request) -> dict[str, Any]:
+async def json_object(request: Request, *, most: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """The body as a JSON object. Raises InvalidInput, TooLarge, ClientGone."""
-    body = await _read(request)
+    body = await _read(request, most)
     try:
         value = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as exc:
@@ -47,7 +49,7 @@ async def json_object(request: Request) -> dict[str, Any]:
 
 async def form_fields(request: Request) -> Fields:
     """The body as the fields of a form without files. Raises InvalidInput, TooLarge, ClientGone."""
-    body = await _read(request)
+    body = await _read(request, MAX_BODY_BYTES)
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as exc:
@@ -55,7 +57,7 @@ async def form_fields(request: Request) -> Fields:
     return Fields(tuple((plain_name(name), value) for name, value in pairs))
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, most: int) -> bytes:
     body = bytearray()
     more = True
     while more:
@@ -63,8 +65,8 @@ async def _read(request: Request) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientGone
         body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(f"The body is over {MAX_BODY_BYTES:,} bytes.", remedy="Send it in parts.")
+        if len(body) > most:
+            raise TooLarge(f"The body is over {most:,} bytes.", remedy="Send it in parts.")
         more = message.get("more_body", False)
     return bytes(body)
 

@@ -22,7 +22,7 @@ from kikitori.services import Services, open_services
 from kikitori.settings import Settings
 from kikitori.web import binding
 from kikitori.web.app import create_app, make_uploads
-from kikitori.web.memory import return_free_memory, trimmed_memory
+from kikitori.web.memory import keep_what_is_there, return_free_memory, trimmed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +155,7 @@ class _Process:
 
 
 def _ready(url: str, on_ready: Callable[[str], None]) -> None:
+    keep_what_is_there()
     logger.info("listening", extra={"action": "listening", "url": url})
     on_ready(url)
 

@@ -137,7 +137,7 @@ def check_names(values: Mapping[str, object], known: Sequence[str], *, what: str
         if name in known:
             continue
         shown = name if len(name) <= 80 else name[:79] + "…"
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(shown, known, n=1)
         if name == FILE_FIELD:
             remedy = "Send a recording as multipart/form-data."
         else:

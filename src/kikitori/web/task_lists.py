@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import anyio.to_thread
 from starlette.datastructures import QueryParams
 
 from kikitori.errors import Forbidden, InvalidOption, NotFound
@@ -91,7 +92,7 @@ async def _result(tasks: TaskDesk, task: TaskRecord) -> Mapping[str, Any] | None
     if task.status is not TaskStatus.SUCCEEDED:
         return None
     try:
-        return result_json(await tasks.result(task.id, None))
+        return await anyio.to_thread.run_sync(result_json, await tasks.result(task.id, None))
     except NotFound:
         return None
 

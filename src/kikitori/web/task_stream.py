@@ -22,7 +22,7 @@ POLL_SECONDS = 0.5
 """How soon a change on another node is seen; changes on this one wake at once."""
 QUIET_SECONDS = 15.0
 """After so long without an event, connections are kept open by a sign of life."""
-PAGE = 1_000
+PAGE = 250
 """Segments read at once."""
 
 _POSITION = re.compile(r"([0-9]{1,18})-([0-9]{1,9})-([0-9]{1,12})")

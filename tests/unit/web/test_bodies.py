@@ -12,7 +12,7 @@ from tests.unit.web.task_app import OwnersByKey
 
 from kikitori.services import Services
 from kikitori.web.app import create_app
-from kikitori.web.bodies import JSON, MAX_BODY_BYTES
+from kikitori.web.bodies import JSON, MAX_LONG_BYTES
 
 BLOCK = b'{"a' + b"a" * 65_533
 """The beginning of a name that never ends."""
@@ -93,7 +93,7 @@ async def test_json_bodies_are_bounded_while_they_come(app: FastAPI) -> None:
     for method, path in paths:
         found = await exchange(app, method, path, content_type=JSON, x_api_key="root")
         assert (path, found.status) == (path, 413)
-        assert found.read_bytes <= MAX_BODY_BYTES + 2 * 65_536
+        assert found.read_bytes <= MAX_LONG_BYTES + 2 * 65_536
 
 
 async def test_json_must_say_that_it_is_json(app: FastAPI) -> None:

@@ -15,6 +15,7 @@ from kikitori.text.languages import LANGUAGE_NAMES
 from kikitori.web import openapi
 from kikitori.web.answers import JSON_TYPE, json_bytes
 from kikitori.web.auth import Caller, MayTranscribe
+from kikitori.web.bodies import MAX_LONG_BYTES
 from kikitori.web.disconnect import while_connected
 from kikitori.web.json_models import json_body, json_model
 from kikitori.web.llm_answers import (
@@ -135,7 +136,7 @@ async def summarise(id: TaskId, request: Request, state: State, caller: MayTrans
 )
 async def chat(id: TaskId, request: Request, state: State, caller: MayTranscribe) -> Response:
     """A question about what was said. `history` is the conversation so far."""
-    asked = await json_model(request, ChatRequest)
+    asked = await json_model(request, ChatRequest, most=MAX_LONG_BYTES)
     turns = [Turn(by_user=turn.role == "user", text=turn.content) for turn in asked.history]
     reading = question(asked.question, history=turns, prompt=asked.prompt, language=_language(asked))
     work = reading_work(reading, kind=AnswerKind.CHAT, question=asked.question, language=asked.output_language)

@@ -13,7 +13,7 @@ from kikitori.tasks.views import result_json
 from kikitori.text.formats import MEDIA_TYPES, OutputFormat
 from kikitori.text.subtitle_options import layout_table, parse_layout
 from kikitori.web import openapi, openapi_tasks
-from kikitori.web.answers import JSON_TYPE, json_bytes
+from kikitori.web.answers import JSON_TYPE, long_json_bytes
 from kikitori.web.auth import MayTranscribe
 from kikitori.web.routes.tasks import TaskId
 from kikitori.web.state import State, WebState
@@ -92,4 +92,4 @@ def _result_bytes(result: TaskResult, partial: bool) -> bytes:
     body = result_json(result)
     if partial:
         body |= {"status": result.task.status.value, "progress": result.task.progress}
-    return json_bytes(body)
+    return long_json_bytes(body)

@@ -14,7 +14,7 @@ from kikitori.store.task_records import TaskPriority, TaskRecord, TaskStatus
 from kikitori.tasks.desk import TaskDesk
 from kikitori.tasks.views import task_json
 from kikitori.web import bodies, openapi, openapi_tasks
-from kikitori.web.answers import JSON_TYPE, json_bytes
+from kikitori.web.answers import JSON_TYPE, long_json_bytes
 from kikitori.web.auth import MayTranscribe
 from kikitori.web.multipart import FILE_FIELD
 from kikitori.web.state import State, WebState
@@ -82,7 +82,8 @@ async def create_batch(
     with state.calls.place(caller.id):
         if bodies.content_type(request) != bodies.JSON:
             raise bodies.unknown_type(request, bodies.JSON)
-        values = with_header_key(await bodies.json_object(request), idempotency_key)
+        sent = await bodies.json_object(request, most=bodies.MAX_LONG_BYTES)
+        values = with_header_key(sent, idempotency_key)
         wanted = await anyio.to_thread.run_sync(read_batch, values, limiter=state.render_threads)
         records = await create_tasks(state, caller, wanted)
     shown = await _shown(state.services.tasks, records)
@@ -203,7 +204,7 @@ async def _shown(tasks: TaskDesk, records: list[TaskRecord]) -> list[dict[str, A
 
 async def _written(state: WebState, body: dict[str, Any], status: int = 200) -> Response:
     """Long lists are written on a thread."""
-    content = await anyio.to_thread.run_sync(json_bytes, body, limiter=state.render_threads)
+    content = await anyio.to_thread.run_sync(long_json_bytes, body, limiter=state.render_threads)
     return Response(content, status, media_type=JSON_TYPE)
 
 
