@@ -377,6 +377,27 @@ async def test_counts_are_by_status_and_priority(store: TaskStore) -> None:
     }
 
 
+async def test_many_expire_in_several_transactions(
+    store: TaskStore, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One long transaction would keep everybody else from writing."""
+    monkeypatch.setattr("kikitori.store.tasks.EXPIRED_BATCH", 2)
+    late = await store.create([new(expires_at=clock.time + timedelta(seconds=1)) for _ in range(5)])
+    [other] = await store.create([new()])
+    clock.go(seconds=2)
+    transactions, write = 0, database.write
+
+    def counted() -> Any:
+        nonlocal transactions
+        transactions += 1
+        return write()
+
+    monkeypatch.setattr(database, "write", counted)
+    assert [task.id for task in await store.claim("node_1", 9)] == [other.id]
+    assert transactions == 4
+    assert [(await store.get(task.id, None)).status for task in late] == [TaskStatus.EXPIRED] * 5
+
+
 async def test_a_task_that_nobody_began_in_time_expires(store: TaskStore, clock: Clock) -> None:
     soon = clock.time + timedelta(minutes=1)
     late, stays, begun = await store.create(

@@ -247,6 +247,7 @@ class TaskStore:
         async with self._database.read() as connection:
             if not await task_queue.classes(connection, fetched):
                 return []
+        await self.expire()
         return await self._claim(node_id, limit, fetched)
 
     @retried
@@ -426,7 +427,11 @@ class TaskStore:
         async with self._database.read() as connection:
             if not (await connection.execute(_late(self._now()).limit(1))).first():
                 return []
-        return await self._expire()
+        expired: list[str] = []
+        while True:  # each batch by itself: a long transaction would keep everybody else from writing
+            expired += (batch := await self._expire())
+            if len(batch) < EXPIRED_BATCH:
+                return expired
 
     @retried
     async def _expire(self) -> Ids:
@@ -620,13 +625,10 @@ def _late(now: datetime) -> Select[Any]:
 
 
 async def _expire(connection: AsyncConnection, now: datetime) -> list[str]:
-    expired: list[str] = []
-    while True:
-        late = _late(now).limit(EXPIRED_BATCH).with_for_update(skip_locked=True)
-        rows = (await connection.execute(late)).all()
-        for row in rows:
-            queued = [tasks.c.number == row.number, is_in([QUEUED])]
-            await end(connection, queued, row.id, TaskStatus.EXPIRED, now=now)
-        expired += [row.id for row in rows]
-        if len(rows) < EXPIRED_BATCH:
-            return expired
+    """A batch of those that nobody began in time."""
+    late = _late(now).limit(EXPIRED_BATCH).with_for_update(skip_locked=True)
+    rows = (await connection.execute(late)).all()
+    for row in rows:
+        queued = [tasks.c.number == row.number, is_in([QUEUED])]
+        await end(connection, queued, row.id, TaskStatus.EXPIRED, now=now)
+    return [row.id for row in rows]
