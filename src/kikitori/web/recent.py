@@ -10,16 +10,16 @@ MOST = 1_000
 
 
 class Recent:
-    """Remembers things for ``seconds``; at most ``MOST`` of them."""
+    """Remembers things for ``seconds``; at most ``MOST`` of them, by their hashes: they themselves may be large."""
 
     def __init__(self, seconds: float = SECONDS, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._clock = seconds, clock
-        self._until: dict[Hashable, float] = {}
+        self._until: dict[int, float] = {}
 
     def knows(self, thing: Hashable) -> bool:
-        return self._until.get(thing, 0.0) > self._clock()
+        return self._until.get(hash(thing), 0.0) > self._clock()
 
     def note(self, things: Iterable[Hashable]) -> None:
         if len(self._until) >= MOST:
             self._until.clear()
-        self._until |= dict.fromkeys(things, self._clock() + self._seconds)
+        self._until |= dict.fromkeys(map(hash, things), self._clock() + self._seconds)

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 from kikitori.testing import FakeClock
 from kikitori.web.recent import MOST, Recent
 
@@ -18,3 +21,12 @@ def test_memory_is_bounded() -> None:
         recent.note([number])
     assert not recent.knows(0)
     assert recent.knows(3 * MOST - 1)
+
+
+def test_what_was_asked_about_is_not_kept() -> None:
+    recent, thing = Recent(), frozenset({"x" * 1_000})
+    recent.note([thing])
+    known = weakref.ref(thing)
+    del thing
+    gc.collect()
+    assert known() is None
