@@ -28,6 +28,9 @@ MUSIC = "music track"
 PROTOCOLS = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments")
 """Those that yt-dlp reads by itself, through the proxy; others would start other programs."""
 SECRET_CHARACTERS = 8
+LONGEST_TEXT = 1_000
+LONGEST_LINK = 8_192
+"""What a page says of itself is kept with its task, and shown in lists."""
 
 
 class Told(Exception):
@@ -202,7 +205,9 @@ def _entry(found: dict[str, Any]) -> dict[str, Any] | None:
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         return None
     url = url.partition("#__youtubedl_smuggle=")[0]  # notes of an extractor to itself
-    return {"url": url, "title": str(found.get("title") or ""), "duration": _number(found.get("duration"))}
+    if len(url) > LONGEST_LINK:
+        return None
+    return {"url": url, "title": _text(found.get("title")), "duration": _number(found.get("duration"))}
 
 
 def _refuse_live(found: dict[str, Any]) -> None:
@@ -211,25 +216,30 @@ def _refuse_live(found: dict[str, Any]) -> None:
 
 
 def _details(found: dict[str, Any]) -> dict[str, Any]:
-    title = str(found.get("title") or "")
-    site = str(found.get("extractor_key") or "")
+    title = _text(found.get("title"))
+    site = _text(found.get("extractor_key"))
     if site in ANY_SITE:
         site = ""
         title = title.removesuffix(" (1)")  # the first, and the only one, on its page
     author = found.get("channel") or found.get("uploader") or found.get("creator") or ""
     return {
         "title": title,
-        "author": str(author),
+        "author": _text(author),
         "duration": _number(found.get("duration")),
-        "page": str(found.get("webpage_url") or ""),
-        "upload_date": str(found.get("upload_date") or ""),
+        "page": _text(found.get("webpage_url"), LONGEST_LINK),
+        "upload_date": _text(found.get("upload_date")),
         "site": site,
-        "id": str(found.get("id") or ""),
+        "id": _text(found.get("id")),
     }
 
 
+def _text(value: Any, most: int = LONGEST_TEXT) -> str:
+    """As UTF-8 can say it: pages have halves of characters, too."""
+    return str(value or "")[:most].encode("utf-8", "replace").decode()
+
+
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and -1e9 < value < 1e9 else None  # nor is "not a number"
 
 
 def explain(exc: BaseException) -> dict[str, Any]:
@@ -273,7 +283,7 @@ def _clean(text: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
     text = re.sub(r"^ERROR: *", "", text)
     text = re.split(r"; please report|\. Use --|\. See {2}https|\(caused by|; *If you ", text)[0]
-    return " ".join(text.split())[:500].rstrip(" .;") + "."
+    return _text(" ".join(text.split()), 500).rstrip(" .;") + "."
 
 
 def _keep_secrets_at_home(jar: Any) -> None:

@@ -96,7 +96,7 @@ def answer_headers(started: Started, asked: Asked) -> dict[str, str]:
 
 
 def json_bytes(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
 
 
 def long_json_bytes(value: object) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
 from kikitori.errors import Conflict, NotFound
 from kikitori.store.task_records import TaskError, TaskRecord, TaskResult, TaskStatus
@@ -18,6 +18,7 @@ from kikitori.tasks.views import task_json
 from kikitori.text.formats import FORMATS, OutputFormat, render
 from kikitori.text.subtitle_options import SubtitleLayout
 from kikitori.types import DecodeMode, Transcript
+from kikitori.web.answers import JSON_TYPE, json_bytes
 from kikitori.web.auth import Caller
 from kikitori.web.errors import error_body, status_of
 
@@ -56,19 +57,20 @@ def _no_task(id: str) -> NotFound:
     return NotFound(f"There is no task {id[:80]!r}.", remedy="GET /api/tasks lists yours.")
 
 
-def without_result(task: TaskRecord, queue_position: int | None) -> JSONResponse | None:
+def without_result(task: TaskRecord, queue_position: int | None) -> Response | None:
     """The answer where the text of an unfinished or failed task was asked for; None: it has one."""
     if task.status is TaskStatus.SUCCEEDED:
         return None
     shown = task_json(task, queue_position=queue_position)
     if not task.status.is_final:
         seconds = math.ceil(shown["eta_seconds"] or 1)
-        return JSONResponse(shown, 202, headers={"retry-after": str(min(max(1, seconds), LONGEST_RETRY_SECONDS))})
+        wait = str(min(max(1, seconds), LONGEST_RETRY_SECONDS))
+        return Response(json_bytes(shown), 202, headers={"retry-after": wait}, media_type=JSON_TYPE)
     error = task.error or ENDED[task.status]
     status, kind = status_of(Conflict(error.message))
     body: dict[str, Any] = error_body(f"{error.message} {error.remedy}".strip(), kind, code=error.code)
     body["error"] = {**body["error"], "remedy": error.remedy, "status": task.status.value}
-    return JSONResponse(body, status)
+    return Response(json_bytes(body), status, media_type=JSON_TYPE)
 
 
 def transcript_of(result: TaskResult) -> Transcript:

@@ -543,3 +543,11 @@ async def test_what_the_engine_cannot_do_is_refused_at_once(app: TaskApp, monkey
     monkeypatch.setattr(Services, "check_supported", staticmethod(refuse))
     answer = await app.client.post("/api/tasks", json={"url": LINK, "task_type": "translate"})
     assert (answer.status_code, error_of(answer)["code"]) == (400, "unsupported_value")
+
+
+async def test_what_cannot_be_written_hides_no_task(app: TaskApp) -> None:
+    made = await app.make()
+    await app.end(await app.begin(), TaskStatus.FAILED, TaskError(code="site_error", message="gone \ud800"))
+    for path, status in ((made["id"], 200), (f"{made['id']}/result", 409), ("", 200)):
+        answer = await app.client.get(f"/api/tasks/{path}".rstrip("/"))
+        assert (answer.status_code, "gone ?" in answer.text) == (status, True)

@@ -7,14 +7,13 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Request, Response
-from fastapi.responses import JSONResponse
 
 from kikitori.errors import InvalidInput, InvalidOption
 from kikitori.store.task_records import TaskPriority, TaskRecord, TaskStatus
 from kikitori.tasks.desk import TaskDesk
 from kikitori.tasks.views import task_json
 from kikitori.web import bodies, openapi, openapi_tasks
-from kikitori.web.answers import JSON_TYPE, long_json_bytes
+from kikitori.web.answers import JSON_TYPE, json_bytes, long_json_bytes
 from kikitori.web.auth import MayTranscribe
 from kikitori.web.multipart import FILE_FIELD
 from kikitori.web.state import State, WebState
@@ -63,8 +62,9 @@ async def create_task(
         records = await create_tasks(state, caller, wanted, files)
     shown = await _shown(state.services.tasks, records)
     if len(records) > 1:
-        return JSONResponse({"tasks": shown}, 201)
-    return JSONResponse(shown[0], 201, headers={"location": f"{_here(request)}/{records[0].id}"})
+        return await _written(state, {"tasks": shown}, 201)
+    here = f"{_here(request)}/{records[0].id}"
+    return Response(json_bytes(shown[0]), 201, headers={"location": here}, media_type=JSON_TYPE)
 
 
 @router.post(
@@ -193,7 +193,7 @@ async def _priority(request: Request) -> TaskPriority:
 
 
 async def _answer(tasks: TaskDesk, task: TaskRecord) -> Response:
-    return JSONResponse((await _shown(tasks, [task]))[0])
+    return Response(json_bytes((await _shown(tasks, [task]))[0]), media_type=JSON_TYPE)
 
 
 async def _shown(tasks: TaskDesk, records: list[TaskRecord]) -> list[dict[str, Any]]:
