@@ -13,11 +13,13 @@ import socket
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from http.cookiejar import Cookie, DefaultCookiePolicy
 from ssl import SSLContext
 from urllib.request import Request
 
+import anyio
+import anyio.to_thread
 import httpcore
 import httpx
 
@@ -34,12 +36,18 @@ ADDRESS_SECONDS = 4.0
 """For one of several addresses; a dead one must not use up the time of the others."""
 MAX_ADDRESSES = 8
 
+MAX_RESOLVERS = 100
+_resolvers = anyio.CapacityLimiter(MAX_RESOLVERS)
+
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host. Raises OSError."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # On threads of their own, and left behind when nobody waits any more: a name server that never answers holds a
+    # thread for half a minute, and the loop's own threads are few and needed for other things.
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=_resolvers)
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from tests.unit.media.conftest import Site, body, endless, names, redirect, runn
 
 from kikitori.errors import ForbiddenAddress, InvalidInput, KikitoriError, LinkFailed, TooLarge
 from kikitori.media import guard as guard_module
-from kikitori.media.guard import Guard, guarded_client, link_errors
+from kikitori.media.guard import Guard, guarded_client, link_errors, resolve
+from kikitori.testing import until
 
 
 async def get(guard: Guard, url: str, **options: object) -> httpx.Response:
@@ -287,3 +290,27 @@ async def test_ten_requests_at_a_time_share_a_client(site: Site, near: Guard) ->
     async with guarded_client(near) as client:
         answers = await asyncio.gather(*(client.get(site.url()) for _ in range(10)))
     assert {answer.content for answer in answers} == {b"hello"}
+
+
+async def test_a_name_server_that_does_not_answer_keeps_nobody_from_the_threads_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered, asked = threading.Event(), []
+
+    def getaddrinfo(host: str, *arguments: object, **options: object) -> list[object]:
+        asked.append(host)
+        answered.wait(10)
+        raise OSError("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    waiting = [asyncio.create_task(resolve(f"slow{number}.example", 80)) for number in range(40)]
+    try:
+        await until(lambda: len(asked) == 40)
+        async with asyncio.timeout(5):
+            assert await asyncio.to_thread(lambda: 1) == 1
+            waiting[0].cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting[0]
+    finally:
+        answered.set()
+        await asyncio.gather(*waiting, return_exceptions=True)
