@@ -39,7 +39,7 @@ from kikitori.media.guard import Guard, guarded_client
 from kikitori.media.sites import Fetched, Playlist
 from kikitori.media.store import MediaStore
 from kikitori.metrics import Metrics
-from kikitori.services import Services
+from kikitori.services import Keys, Services
 from kikitori.settings import Settings
 from kikitori.store.answers import AnswerStore
 from kikitori.store.callbacks import CallbackStore
@@ -96,7 +96,7 @@ class Api:
 
 
 @asynccontextmanager
-async def api(database_url: str, data_dir: Path) -> AsyncGenerator[Api, None]:
+async def api(database_url: str, data_dir: Path, *, keys: Keys | None = None) -> AsyncGenerator[Api, None]:
     """A server on a real port: tasks, callbacks and answers are real, engines, links and sites are not."""
     async with Database(database_url) as database, chat_server(says("[1] Fine.")) as chat:
         await database.upgrade()
@@ -107,7 +107,7 @@ async def api(database_url: str, data_dir: Path) -> AsyncGenerator[Api, None]:
         services = FakeServices(
             settings=Settings(data_dir=data_dir),
             metrics=Metrics(),
-            keys=NoKeys(),
+            keys=keys or NoKeys(),
             catalog=FakeCatalog(),
             pool=FakePool(),
             transcriber=FakeTranscriber(script_of(fake_transcript(" The birch canoe", " slid on."))),
@@ -146,8 +146,8 @@ async def make_tasks(store: TaskStore) -> list[str]:
     return [await make_task(store, status) for status in ENDS]
 
 
-async def make_task(store: TaskStore, status: TaskStatus) -> str:
-    asked = NewTask(id=new_id("task"), url=LINK, callback_url="https://example.org/hook")
+async def make_task(store: TaskStore, status: TaskStatus, *, owner: str = "") -> str:
+    asked = NewTask(id=new_id("task"), owner=owner, url=LINK, callback_url="https://example.org/hook")
     [task] = await store.create([asked])
     if status is TaskStatus.QUEUED:
         return task.id
