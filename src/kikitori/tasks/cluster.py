@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 MISSED_HEARTBEATS = 3
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 10
 """A task whose nodes died so often is taken for the cause."""
 
 
