@@ -21,7 +21,9 @@ KikitoriError
 │   ├── ModelLoadFailed
 │   ├── StoreFailed          the database or the media store is away
 │   ├── NoSpace              the disk is full
-│   └── ChatFailed           no language model is set up, or it does not answer
+│   ├── RemoteFailed         a recogniser elsewhere does not answer
+│   ├── ChatFailed           no language model is set up, or it does not answer
+│   └── SpeechFailed         no engine that speaks is set up, or it does not speak
 └── DecodingCancelled        the caller went away; nobody is told
 """
 
@@ -198,6 +200,10 @@ class NoSpace(Unavailable):
     code = "no_space"
 
 
+class RemoteFailed(Unavailable):
+    code = "remote_unavailable"
+
+
 class ChatFailed(Unavailable):
     """``quote`` is what the chat endpoint said: for its caller, not for the log, since it may repeat what was sent."""
 
@@ -210,6 +216,10 @@ class ChatFailed(Unavailable):
     @property
     def public(self) -> str:
         return f"{self} It said: {self.quote}" if self.quote else str(self)
+
+
+class SpeechFailed(Unavailable):
+    code = "tts_unavailable"
 
 
 class DecodingCancelled(KikitoriError):

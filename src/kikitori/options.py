@@ -96,6 +96,13 @@ class DecodeOptions:
     initial_prompt: Annotated[
         Text | None, Field(description="Text put before the speech: spelling, names, style. Also named `prompt`.")
     ] = None
+    previous_text: Annotated[
+        Text | None,
+        Field(
+            description="What was said before this audio. Its last 16, 32, 64 or 96 tokens are shown to the model, "
+            "so that requests share a batch; less text is left out."
+        ),
+    ] = None
     prefix: Annotated[Text | None, Field(description="Text the first window begins with.")] = None
     hotwords: Annotated[Text | None, Field(description="Words to listen for, shown to every window.")] = None
 
@@ -111,6 +118,15 @@ class DecodeOptions:
     ] = 1.0
     max_new_tokens: Annotated[int | None, Field(ge=1, le=444, description="Most tokens of a window.")] = None
     chunk_length: Annotated[int | None, Field(ge=1, le=30, description="Length of a window, in seconds.")] = None
+    audio_context: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=30,
+            description="Seconds that the encoder looks at where a window holds less audio; else the model's own 30. "
+            "Less is faster, above all on a CPU, and only as accurate as the model allows.",
+        ),
+    ] = None
 
     # Times
     word_timestamps: Annotated[bool, Field(description="Times of each word.")] = False
@@ -310,3 +326,14 @@ def _allowed(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if schema.get("pattern"):
         return "a language code such as en, ja, ko"
     return f"text of up to {schema['maxLength']} characters" if "maxLength" in schema else "text"
+
+
+def given_options(options: DecodeOptions) -> dict[str, Any]:
+    """What differs from the defaults, as JSON values."""
+    usual = DecodeOptions()
+    values = {item.name: getattr(options, item.name) for item in fields(DecodeOptions)}
+    return {
+        name: list(value) if isinstance(value, tuple) else getattr(value, "value", value)
+        for name, value in values.items()
+        if value != getattr(usual, name)
+    }

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from kikitori.types import Audio
 
 
+REMOTE_AT_ONCE = 16
+"""Requests to a remote engine under way at a time, of each kind of waiting."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     """What an engine can do. Code asks this, never the engine's name."""
@@ -41,6 +45,8 @@ class EngineInfo:
     parallel_runs: bool = False
     """``run`` may be called from several threads at once (``EngineConfig.workers``)."""
     devices: frozenset[str] = frozenset({"cpu"})
+    remote: bool = False
+    """Somebody else's machine does the work, and may count it: many requests at a time, and none for mere practice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +71,7 @@ class EngineConfig:
     """How an engine is loaded."""
 
     model: str = ""
-    """A folder or file on disk; "" for an engine that carries its model."""
+    """A folder or file on disk, or the name of a remote model; "" for an engine that carries its model."""
     device: str = "cpu"
     """``cpu`` or ``cuda``."""
     device_index: int = 0
@@ -132,9 +138,21 @@ class Hypothesis:
 class EngineStream(Protocol):
     """One utterance fed piece by piece. Holds all state, so one engine serves many."""
 
-    def accept(self, audio: Audio) -> Hypothesis: ...
+    def accept(self, audio: Audio) -> Hypothesis:
+        """All that was heard since the utterance began, now that ``audio`` follows. Times count from its beginning."""
+        ...
 
-    def finish(self) -> Decoding: ...
+    def finish(self) -> Decoding:
+        """The whole utterance, decided. Nothing is accepted afterwards."""
+        ...
+
+    def interrupt(self) -> None:
+        """From any thread: whoever is inside need not go on. May be called at any time."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back, finished or not. May be called twice."""
+        ...
 
 
 class StreamingEngine(Engine, Protocol):

@@ -3,8 +3,8 @@
 ``whisper.transcribe`` runs as its authors wrote it. It slides one window over the audio, so this engine
 is sequential in every mode. These options have no counterpart there and change nothing:
 ``multilingual``, ``language_detection_threshold``, ``language_detection_segments``, ``repetition_penalty``,
-``no_repeat_ngram_size``, ``prompt_reset_on_temperature`` (0.5 there), ``chunk_length`` (30 s there).
-``hotwords`` are put before the prompt, which then is shown to every window.
+``no_repeat_ngram_size``, ``prompt_reset_on_temperature`` (0.5 there), ``chunk_length`` and ``audio_context``
+(30 s there). ``hotwords`` are put before the prompt, which then is shown to every window.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class WatchedModel:
 
 def arguments(options: DecodeOptions, samples: int) -> dict[str, Any]:
     """``options`` as ``whisper.transcribe`` names them, for so many samples of audio."""
-    prompt = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
+    prompt = " ".join(text for text in (options.hotwords, options.initial_prompt, options.previous_text) if text)
     # A clip that ends beyond the last frame would never be done.
     last = samples // whisper.audio.HOP_LENGTH / whisper.audio.FRAMES_PER_SECOND
     clips = [min(clip, last) for clip in options.clip_timestamps]

@@ -11,7 +11,7 @@ import math
 import threading
 import zlib
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,6 @@ class PocketSphinxStream:
         return Hypothesis(text="".join(word.word for word in words).strip(), words=words)
 
     def finish(self) -> Decoding:
-        """The text of the whole utterance. Nothing is accepted afterwards."""
         segments: list[Segment] = []
         if self._decoder is None and any(map(len, self._waiting)):
             self._decoder, audio = self._begin()
@@ -155,9 +154,20 @@ class PocketSphinxStream:
         if self._decoder:
             with _clear_errors():
                 words = self._decoder.end()
-            self._engine.give_back(self._decoder)
+            self.close()
             segments = [to_segment(words, 0.0, with_words=self._options.word_timestamps)] if words else []
         return Decoding(ENGLISH, iter(segments))
+
+    def interrupt(self) -> None:
+        """What it does takes a moment only."""
+
+    def close(self) -> None:
+        decoder, self._decoder = self._decoder, None
+        if decoder is None:
+            return
+        with suppress(DecoderFailed):  # then it is not kept
+            decoder.end()
+        self._engine.give_back(decoder)
 
     def _begin(self) -> tuple[DecoderProcess, Audio]:
         """Start to decode; also the audio that has waited for it."""

@@ -2,9 +2,7 @@
 
 ``faster_whisper.WhisperModel.transcribe`` runs as its authors wrote it, one call in one thread;
 only its ``.model``, the CTranslate2 object, is replaced by a stand-in that hands each call to the
-scheduler and waits. What CTranslate2 shares in one call decides the keys (its
-``src/models/whisper.cc``): in one ``generate`` every prompt has ``<|startoftranscript|>`` at the
-same place and the same number of tokens after it, so languages and tasks may mix; options may not.
+scheduler and waits (``whisper_calls``).
 """
 
 from __future__ import annotations
@@ -12,98 +10,38 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import ctranslate2
 import faster_whisper
 import numpy as np
-import numpy.typing as npt
 
 from kikitori.engines.base import Calls, Decoding, EngineConfig, Language
 from kikitori.engines.registry import engine_info
 from kikitori.engines.whisper_arguments import detection_threshold, upstream_arguments
+from kikitori.engines.whisper_calls import (
+    MAX_LENGTH,
+    AlignKey,
+    Array,
+    DetectKey,
+    EncodeKey,
+    GenerateKey,
+    MergedModel,
+    SpecialTokens,
+)
 from kikitori.engines.whisper_features import BoundedFeatureExtractor
 from kikitori.errors import InvalidOption, ModelLoadFailed, Unsupported
 from kikitori.options import DecodeOptions
 from kikitori.types import Audio, Segment, Word
 
-Array = npt.NDArray[Any]
-
 INFO = engine_info("whisper")
 
-MAX_LENGTH = 448
-"""Tokens of Whisper's text context; CTranslate2 generates at most half of ``max_length``."""
-TOKENS_PER_SECOND = 20
-"""More than anybody speaks, in any script."""
-NEW_TOKEN_LIMITS = (64, 128, MAX_LENGTH // 2)
-"""Few sizes, so that windows of nearly the same length still share a batch."""
-LEAST_ROOM = 2
-"""A prompt leaves room for so many tokens, or it is refused."""
-TIMESTAMPS = 1501
-"""Tokens for the times 0.00 to 30.00; the last ones of the vocabulary."""
 USUAL_ROWS = 5
 """Rows of one window by default (beam_size, best_of): what the largest batch is meant for."""
 CPU_ENCODE_BATCH = 1
 """On a CPU one encoder call uses all cores anyway: small ones let urgent calls in sooner."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeKey:
-    """Mel windows of one shape."""
-
-    shape: tuple[int, ...]
-    kind: ClassVar[str] = "encode"
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateKey:
-    """Decoding calls CTranslate2 can run as one."""
-
-    prompt_length: int
-    start_index: int
-    """Where ``<|startoftranscript|>`` stands."""
-    timestamps: bool
-    options: tuple[tuple[str, Any], ...]
-    kind: ClassVar[str] = "generate"
-
-
-@dataclass(frozen=True, slots=True)
-class AlignKey:
-    """Alignments with one start sequence (language and task)."""
-
-    start_sequence: tuple[int, ...]
-    median_filter_width: int
-    empty: bool
-    kind: ClassVar[str] = "align"
-
-
-@dataclass(frozen=True, slots=True)
-class DetectKey:
-    kind: ClassVar[str] = "detect_language"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
-    """The encoder's output for one window, shape (1, frames, d_model), in main memory."""
-
-    output: Array
-    audio_frames: int
-    """Mel frames before the padding (100 a second)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpecialTokens:
-    """Ids that differ between English-only and multilingual vocabularies."""
-
-    start_of_transcript: int
-    no_timestamps: int
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.no_timestamps + 1 + TIMESTAMPS
 
 
 class WhisperEngine:
@@ -112,7 +50,7 @@ class WhisperEngine:
     def __init__(self, config: EngineConfig) -> None:
         _check_folder(Path(config.model))
         try:
-            self._whisper = faster_whisper.WhisperModel(
+            self._whisper = _WhisperModel(
                 config.model,
                 device=config.device,
                 device_index=config.device_index,
@@ -144,13 +82,14 @@ class WhisperEngine:
     def transcribe(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Decoding:
         self._check(options)
         with _clear_errors():
-            segments, info = self._bound(calls).transcribe(audio, **upstream_arguments(options))
+            model = self._bound(calls, options.audio_context)
+            segments, info = model.transcribe(audio, **upstream_arguments(options, self._tokens))
         return Decoding(Language(code=info.language, probability=float(info.language_probability)), _segments(segments))
 
     def detect_language(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Language:
         if not self._model.is_multilingual:
             return Language(code="en")
-        code, probability, _ = self._bound(calls).detect_language(
+        code, probability, _ = self._bound(calls, options.audio_context).detect_language(
             audio=audio,
             language_detection_segments=options.language_detection_segments,
             language_detection_threshold=detection_threshold(options),
@@ -185,15 +124,20 @@ class WhisperEngine:
             last = self._special.vocabulary_size - 1
             raise InvalidOption("suppress_tokens", unknown[0], f"with this model, -1 to {last}")
 
-    def _bound(self, calls: Calls) -> Any:
+    def _tokens(self, text: str) -> list[int]:
+        tokens: list[int] = self._whisper.hf_tokenizer.encode(text, add_special_tokens=False).ids
+        return tokens
+
+    def _bound(self, calls: Calls, audio_context: int | None) -> Any:
         """faster-whisper's model for one request, its calls going through ``calls``.
 
         A copy of the thin outer object: ``chunk_length`` changes the feature extractor it is used with.
+        Nothing in it may lead back to it: the window and its encoding, megabytes each, would stay in memory
+        until Python looks for garbage, long after the window is done.
         """
         bound = copy.copy(self._whisper)
         bound.feature_extractor = copy.copy(self._whisper.feature_extractor)
-        bound.model = MergedModel(self._model, self._special, calls)
-        bound.detect_language = partial(_detect_on_the_first_window, self._whisper.__class__.detect_language, bound)
+        bound.model = MergedModel(self._model, self._special, calls, audio_context=audio_context)
         return bound
 
     def _encode(self, key: EncodeKey, windows: Sequence[Array]) -> Sequence[Array]:
@@ -221,95 +165,17 @@ class WhisperEngine:
         return results
 
 
-class MergedModel:
-    """Stands where faster-whisper expects ``ctranslate2.models.Whisper``; one request's view of it."""
+class _WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]
+    """Upstream's model, less the work that it does twice."""
 
-    def __init__(self, model: Any, special: SpecialTokens, calls: Calls) -> None:
-        self._model, self._special, self._calls = model, special, calls
-        self._last: tuple[Array, Encoded] | None = None
+    def detect_language(self, audio: Audio | None = None, features: Array | None = None, **arguments: Any) -> Any:
+        """Upstream's detection, less the one frame of padding that its decoding leaves out.
 
-    @property
-    def is_multilingual(self) -> bool:
-        return bool(self._model.is_multilingual)
-
-    @property
-    def n_mels(self) -> int:
-        return int(self._model.n_mels)
-
-    @property
-    def device(self) -> str:
-        return str(self._model.device)
-
-    @property
-    def device_index(self) -> list[int]:
-        return list(self._model.device_index)
-
-    def encode(self, features: Any, to_cpu: bool = False) -> Encoded:
-        """Encode one mel window, shape (1, n_mels, frames)."""
-        window = np.asarray(features)
-        # Language detection and the first window look at the same audio: encode it once.
-        if self._last is not None and np.array_equal(self._last[0], window):
-            return self._last[1]
-        output = self._calls.submit(EncodeKey(window.shape), window)
-        encoded = Encoded(output, _frames_before_padding(window[0]))
-        self._last = (window, encoded)
-        return encoded
-
-    def generate(self, encoded: Encoded, prompts: list[list[int]], **options: Any) -> list[Any]:
-        (prompt,) = prompts
-        start = prompt.index(self._special.start_of_transcript)
-        if len(prompt) > MAX_LENGTH - LEAST_ROOM:
-            raise InvalidOption("hotwords", "too long", f"text that fits in {MAX_LENGTH} tokens with prompt and prefix")
-        options["max_length"] = capped_max_length(
-            options["max_length"], prompt_length=len(prompt), start_index=start, seconds=encoded.audio_frames / 100
-        )
-        key = GenerateKey(
-            prompt_length=len(prompt),
-            start_index=start,
-            timestamps=self._special.no_timestamps not in prompt,
-            options=tuple(sorted((name, _hashable(value)) for name, value in options.items())),
-        )
-        return [self._calls.submit(key, (encoded.output, prompt))]
-
-    def align(
-        self,
-        encoded: Encoded,
-        start_sequence: Sequence[int],
-        text_tokens: list[list[int]],
-        num_frames: int,
-        *,
-        median_filter_width: int = 7,
-    ) -> list[Any]:
-        (tokens,) = text_tokens
-        key = AlignKey(tuple(start_sequence), median_filter_width, empty=not tokens)
-        return [self._calls.submit(key, (encoded.output, tokens, num_frames))]
-
-    def detect_language(self, encoded: Encoded) -> list[Any]:
-        return [self._calls.submit(DetectKey(), encoded.output)]
-
-
-def capped_max_length(max_length: int, *, prompt_length: int, start_index: int, seconds: float) -> int:
-    """``max_length`` for a window with ``seconds`` of audio.
-
-    A row that loops holds the whole batch until the limit, so a short window gets a low one.
-    CTranslate2 generates ``min(max_length // 2, max_length - prompt_length + 1)`` tokens.
-    """
-    wanted = 24 + (prompt_length - start_index) + TOKENS_PER_SECOND * seconds
-    new_tokens = next((limit for limit in NEW_TOKEN_LIMITS if limit >= wanted), NEW_TOKEN_LIMITS[-1])
-    if new_tokens == NEW_TOKEN_LIMITS[-1]:
-        return max_length
-    return min(max_length, max(2 * new_tokens, new_tokens + prompt_length - 1))
-
-
-def _detect_on_the_first_window(detect: Callable[..., Any], bound: Any, **arguments: Any) -> Any:
-    """Upstream's detection, less the one frame of padding that its decoding leaves out.
-
-    Then both look at the same window, which is encoded once: for short files half of the work.
-    """
-    features = arguments.get("features")
-    if features is not None and features.shape[-1] > 1:
-        arguments["features"] = features[..., :-1]
-    return detect(bound, **arguments)
+        Then both look at the same window, which is encoded once: for short files half of the work.
+        """
+        if features is not None and features.shape[-1] > 1:
+            features = features[..., :-1]
+        return super().detect_language(audio=audio, features=features, **arguments)
 
 
 def _languages(whisper: Any) -> frozenset[str]:
@@ -363,16 +229,6 @@ def _clear_errors() -> Iterator[None]:
         raise InvalidOption(
             "max_new_tokens", "too large", f"prompt and new tokens together fit in {MAX_LENGTH} tokens"
         ) from exc
-
-
-def _frames_before_padding(mel: Array) -> int:
-    """Frames of ``mel``, shape (n_mels, frames), before the zeros that fill the window."""
-    used = np.flatnonzero(mel.any(axis=0))
-    return int(used[-1]) + 1 if used.size else 0
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _storage(arrays: Sequence[Array]) -> Any:

@@ -9,15 +9,19 @@ from kikitori.errors import InvalidOption
 
 OPENAI_NAMES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
 """All mean the default model, and are shown in lists."""
-OPENAI_PATTERN = re.compile(r"whisper-1|gpt-4o-.*transcribe.*")
+OPENAI_PATTERN = re.compile(r"whisper-1|gpt-(.+-)?transcribe.*|gpt-realtime-whisper")
+
+GENERAL_NAME, TUNED_NAME = "汎用モデル", "チューニングモデル"
+"""What clients of the file WebSocket call a model for everything, and one's own; both mean the default model until the
+settings say otherwise."""
 
 
 class Aliases:
-    """Names that stand for others; those of the settings win over OpenAI's. Raises InvalidOption for circles."""
+    """Names that stand for others; those of the settings win over the usual ones. Raises InvalidOption for circles."""
 
     def __init__(self, settings: Mapping[str, str], *, default: str) -> None:
         self._settings, self.default = dict(settings), default
-        if OPENAI_PATTERN.fullmatch(default) and default not in self._settings:
+        if _means_default(default) and default not in self._settings:
             raise InvalidOption("model", default, "the name of a model; this one stands for the default model")
         for alias in self._settings:
             self._check(alias)
@@ -40,7 +44,7 @@ class Aliases:
     def _next(self, name: str) -> str | None:
         if name in self._settings:
             return self._settings[name] or self.default
-        return self.default if OPENAI_PATTERN.fullmatch(name) else None
+        return self.default if _means_default(name) else None
 
     def _check(self, alias: str) -> None:
         chain = [alias]
@@ -48,3 +52,7 @@ class Aliases:
             if following in chain:
                 raise InvalidOption("model_aliases", " → ".join([*chain, following]), "aliases that end at a model")
             chain.append(following)
+
+
+def _means_default(name: str) -> bool:
+    return name in (GENERAL_NAME, TUNED_NAME) or OPENAI_PATTERN.fullmatch(name) is not None

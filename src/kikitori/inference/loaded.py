@@ -8,10 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from enum import StrEnum
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
-from kikitori.engines.base import Engine, EngineInfo, Language
+from kikitori.engines.base import REMOTE_AT_ONCE, Engine, EngineInfo, Language, StreamingEngine
 from kikitori.errors import DecodingCancelled
+from kikitori.inference.listening import Listening
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.replica import Replica, ReplicaCalls
 from kikitori.inference.scheduler import PATIENCE
@@ -22,6 +24,10 @@ from kikitori.types import SAMPLE_RATE, Audio, Priority, Segment
 T = TypeVar("T")
 
 LIVE_DECODINGS = 64
+LISTENING_THREADS = 8
+"""Utterances that a streaming engine works on at a time; more wait their turn."""
+REMOTE_LISTENING_THREADS = 64
+"""The same for a remote one, where they wait most of the time: one that hangs must not hold up the others."""
 WINDOW_SECONDS = 30.5
 """What is longer is decoded in several windows, one after the other."""
 
@@ -47,17 +53,31 @@ class LoadedModel:
         merges = self.info.max_batch_size > 1
         # While each worker runs a batch, the callers of the next one prepare their windows.
         batches = sum(replica.workers + 1 for replica in self.replicas)
-        self.decodings_at_once = self.info.max_batch_size * batches if merges else len(self.replicas)
+        alone = REMOTE_AT_ONCE if self.info.remote else len(self.replicas)
+        self.decodings_at_once = self.info.max_batch_size * batches if merges else alone
         """How many windows of one file are worth offering at the same time."""
         places = dict.fromkeys(Lane, self.decodings_at_once) | {Lane.LIVE: LIVE_DECODINGS}
-        if merges:
+        if merges or self.info.remote:
             self._slots = {lane: Slots(count) for lane, count in places.items()}
         else:  # such an engine decodes one thing at a time, whatever it is
             self._slots = dict.fromkeys(Lane, Slots(self.decodings_at_once))
-        threads = sum(places.values()) if merges else self.decodings_at_once
+        threads = sum(places.values()) if merges or self.info.remote else self.decodings_at_once
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kikitori-decode")
+        self._listeners = REMOTE_LISTENING_THREADS if self.info.remote else LISTENING_THREADS
+        self._ears = ThreadPoolExecutor(self._listeners, thread_name_prefix="kikitori-listen")
         self._running: set[ReplicaCalls] = set()
         self._closed = False
+
+    @property
+    def interims_at_once(self) -> int:
+        """Passes of live sessions that are worth offering at a time: more would be out of date when they run.
+
+        A GPU takes a batch in about the time of one; on a CPU each worker has one to do, and one ready.
+        """
+        if not self.info.max_batch_size > 1:
+            return self._listeners if self.info.streaming else 1
+        batch = self.info.max_batch_size
+        return sum(replica.workers * (2 if replica.device == "cpu" else batch) for replica in self.replicas)
 
     @property
     def info(self) -> EngineInfo:
@@ -93,12 +113,18 @@ class LoadedModel:
         async with aclosing(self._run(work, priority)) as results:
             return await anext(results)
 
+    def listen(self, options: DecodeOptions) -> Listening:
+        """One utterance, heard while it is spoken. Only for engines with ``info.streaming``; close it."""
+        replica = min(self.replicas, key=lambda replica: (replica.failing, replica.jobs))
+        return Listening(partial(cast(StreamingEngine, replica.engine).stream, options), self._ears)
+
     async def close(self) -> None:
         """Free the engines; decodings that still run are cancelled, and have left before."""
         self._closed = True
         for calls in self._running:
             calls.cancel()
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._ears.shutdown)
         for replica in self.replicas:
             await asyncio.to_thread(replica.close)
 

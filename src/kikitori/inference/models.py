@@ -26,6 +26,8 @@ AUTO = "auto"
 POCKETSPHINX = "pocketsphinx"
 POCKETSPHINX_BYTES = 100_000_000
 """What its model takes in memory, measured."""
+REMOTE_ENGINES = ("google", "openai")
+"""Their models lie elsewhere, and only the operator names them: ``ENGINE:MODEL``."""
 PARTIAL_FOLDER = ".partial"
 """In our model folder: downloads under way, locks, and what is being removed."""
 
@@ -38,7 +40,7 @@ class ModelSpec:
     engine: str
     """Name of the engine that loads it (engines/registry.py)."""
     path: str = ""
-    """Folder or file on disk; "" for an engine that carries its model."""
+    """Folder or file on disk, or its name where it is remote; "" for an engine that carries its model."""
     size_bytes: int = 0
     created: int = 0
     """Unix seconds."""
@@ -47,6 +49,15 @@ class ModelSpec:
     """In lists: the id of the model that this is another name of."""
     removable: bool = False
     """It lies in our own model folder."""
+
+    @property
+    def remote(self) -> bool:
+        return self.engine in REMOTE_ENGINES
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for people; "" for an engine that carries its model."""
+        return "elsewhere" if self.remote else self.path
 
 
 class ModelCatalog:
@@ -65,6 +76,7 @@ class ModelCatalog:
         offline: bool = False,
         connect_timeout: float = 5.0,
         folders: Iterable[str] = (),
+        remote: Iterable[str] = (),
         cache_dir: Path | None = None,
         endpoint: str | None = None,
     ) -> None:
@@ -72,7 +84,9 @@ class ModelCatalog:
         self._cache_dir = cache_dir or model_files.default_cache_folder()
         self._aliases = Aliases(aliases or {}, default=default or AUTO)
         self._offline, self._connect_timeout, self._endpoint = offline, connect_timeout, endpoint
-        self._places = _places((*self._aliases.targets, *folders))
+        named = (*self._aliases.targets, *folders)
+        self._places = _places(named)
+        self._remote = {name: spec for name in (*named, *remote) if (spec := _remote(name))}
         self._chosen: ModelSpec | None = None
 
     # Finding
@@ -90,6 +104,7 @@ class ModelCatalog:
     def installed(self) -> list[ModelSpec]:
         """Every model that is here, the default first, and at the end the aliases of models that are here."""
         specs = [spec for name in ("", POCKETSPHINX) if (spec := self._if_here(name))] + list(self._on_disk())
+        specs += self._remote.values()
         models = {spec.id: spec for spec in sorted(specs, key=lambda spec: spec.id == POCKETSPHINX)}
         first = specs[0].id if specs else ""
         ordered = sorted(models.values(), key=lambda spec: spec.id != first)
@@ -137,8 +152,8 @@ class ModelCatalog:
             spec = self._find(target)
             if spec is None:
                 raise NotFound(f"There is no model {name!r} to remove.", remedy="`kikitori models list` shows them.")
-            where = spec.path or "the package of its engine"
-            raise Conflict(f"The model {name} lies in {where}, not in our folder.", remedy="Remove it there.")
+            where = spec.place if spec.remote else f"in {spec.path or 'the package of its engine'}"
+            raise Conflict(f"The model {name} lies {where}, not in our folder.", remedy="Remove it there.")
         spec = _spec(target, place, removable=True)
         with self._locked(target):
             self._delete(place)
@@ -194,6 +209,8 @@ class ModelCatalog:
     def _find(self, target: str) -> ModelSpec | None:
         if target == POCKETSPHINX:
             return _pocketsphinx() if available(POCKETSPHINX) else None
+        if target in self._remote:
+            return self._remote[target]
         if target in self._places:
             id, named = self._places[target]
             _check(id, named)
@@ -301,6 +318,14 @@ def _check(id: str, place: Path) -> None:
         model_files.check(place)
     except InvalidInput as exc:
         raise ModelLoadFailed(exc.message, remedy=exc.remedy, param="model", model=id, place=str(place)) from exc
+
+
+def _remote(name: str) -> ModelSpec | None:
+    """``openai:whisper-1`` is the model ``whisper-1`` of the engine ``openai``, if that is a remote one."""
+    engine, colon, model = name.partition(":")
+    if not (colon and model) or engine not in REMOTE_ENGINES:
+        return None
+    return ModelSpec(id=name, engine=engine, path=model, owned_by=engine)
 
 
 def _pocketsphinx() -> ModelSpec:

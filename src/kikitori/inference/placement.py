@@ -50,7 +50,7 @@ def configs(spec: ModelSpec, info: EngineInfo, hardware: Hardware) -> list[Engin
     if device != "cpu":
         indexes: Sequence[int] = hardware.device_index
     else:
-        indexes = range(1 if info.max_batch_size > 1 else min(cores, SERIAL_REPLICAS))
+        indexes = range(1 if info.max_batch_size > 1 or info.remote else min(cores, SERIAL_REPLICAS))
     threads, workers = share_cores(cores, hardware.cpu_threads, hardware.cpu_workers)
     if device != "cpu" or not info.parallel_runs:
         threads, workers = hardware.cpu_threads or min(cores, MOST_CPU_THREADS), 1
@@ -110,13 +110,18 @@ def load_engines(
 
 def _as_load_failure(spec: ModelSpec, exc: Exception) -> ModelLoadFailed:
     if isinstance(exc, ModelLoadFailed):
-        exc.model, exc.place = spec.id, spec.path
+        exc.model, exc.place = spec.id, _on_disk(spec)
         return exc
     remedy = exc.remedy if isinstance(exc, KikitoriError) else ""
     message = exc.message if isinstance(exc, KikitoriError) else f"The model {spec.id} cannot be loaded: {exc}."
-    failure = ModelLoadFailed(message, remedy=remedy, model=spec.id, place=spec.path)
+    failure = ModelLoadFailed(message, remedy=remedy, model=spec.id, place=_on_disk(spec))
     failure.__cause__ = exc
     return failure
+
+
+def _on_disk(spec: ModelSpec) -> str:
+    """What clients are not told."""
+    return "" if spec.remote else spec.path
 
 
 def usable_cores() -> int:

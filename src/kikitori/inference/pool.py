@@ -339,6 +339,8 @@ async def _warmed_up(spec: ModelSpec, replicas: Sequence[Replica]) -> list[Repli
 
 def _warm_up(replica: Replica) -> Exception | None:
     """Decode one second of near-silence; what went wrong. Blocking."""
+    if replica.engine.info.remote:
+        return None
     audio = (np.random.default_rng(0).standard_normal(SAMPLE_RATE) * 1e-4).astype(np.float32)
     calls = replica.calls(Priority.NORMAL)
     try:

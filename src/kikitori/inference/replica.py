@@ -59,7 +59,7 @@ class Replica:
         self.engine = engine
         self.jobs = 0
         """Decodings that use this replica now; kept by the pool, on the event loop."""
-        self._device, self._device_index, self._compute_type = device, device_index, compute_type
+        self.device, self._device_index, self._compute_type = device, device_index, compute_type
         self._on_batch, self._clock = on_batch, clock
         self.workers = workers
         """Batches that run at a time."""
@@ -80,7 +80,7 @@ class Replica:
         with self._condition:
             batches = max(1, self._batches)
             return ReplicaStatus(
-                device=self._device,
+                device=self.device,
                 device_index=self._device_index,
                 compute_type=self._compute_type,
                 waiting=len(self._scheduler),

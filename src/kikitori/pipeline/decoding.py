@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from kikitori.audio.vad import VadOptions, speech_spans
 from kikitori.engines.base import Language
 from kikitori.inference.loaded import LoadedModel
 from kikitori.options import DecodeOptions
 from kikitori.ordered import in_order
+from kikitori.pipeline.cutting import Cut
 from kikitori.pipeline.events import ResumePoint
-from kikitori.pipeline.windows import WINDOW_SECONDS, Window, join, tile
+from kikitori.pipeline.windows import Window
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Priority, Segment
 
-CERTAIN_SILENCE = VadOptions(threshold=0.2, neg_threshold=0.1, min_silence_duration_ms=160, speech_pad_ms=0)
-"""For cutting: what is under this is silence beyond doubt, so that quiet speech is never left out."""
-INAUDIBLE = 1e-4
-"""Peak below which nobody can be heard: hours of a muted microphone need no model at all."""
 WINDOW_PATIENCE_SECONDS = 0.5
 """Each further window of a file lets newcomers go first for so long: short files overtake long ones."""
 CARRIED_CHARACTERS = 1_000
@@ -34,16 +30,6 @@ class Decoded:
 
     segments: tuple[Segment, ...]
     seconds_done: float
-
-
-def cut_windows(audio: Audio, options: DecodeOptions, mode: DecodeMode) -> list[Window]:
-    """Windows of one channel of a chunk; none in sequential mode, or where nobody speaks. Blocking."""
-    if mode is DecodeMode.SEQUENTIAL or not audio.size or float(np.abs(audio).max()) < INAUDIBLE:
-        return []
-    limit = float(options.chunk_length or WINDOW_SECONDS)
-    if options.vad_filter:
-        return join(audio, speech_spans(audio, VadOptions.of(options)), limit=limit)
-    return tile(audio, speech_spans(audio, CERTAIN_SILENCE), limit=limit)
 
 
 class ChannelDecoder:
@@ -76,16 +62,14 @@ class ChannelDecoder:
         """What is shown to the next chunk; grows in sequential mode only."""
         return self._text
 
-    def decode(
-        self, audio: Audio, windows: list[Window], start: float, *, whole: bool
-    ) -> AsyncGenerator[Decoded, None]:
-        """Decode the chunk ``audio`` that begins ``start`` seconds into the file; ``windows`` are cut from it.
+    def decode(self, audio: Audio, cut: Cut, start: float, *, whole: bool) -> AsyncGenerator[Decoded, None]:
+        """Decode the chunk ``audio`` that begins ``start`` seconds into the file; ``cut`` are its windows.
 
         ``whole``: the chunk is the entire file. Times of the segments count from the chunk's start.
         """
         if self._mode is DecodeMode.SEQUENTIAL:
             return self._sequential(audio, start)
-        return self._windowed(audio, windows, whole=whole)
+        return self._windowed(audio, cut, whole=whole)
 
     async def _sequential(self, audio: Audio, start: float) -> AsyncGenerator[Decoded, None]:
         options = self._for_chunk(start, len(audio) / SAMPLE_RATE)
@@ -108,7 +92,8 @@ class ChannelDecoder:
             options = replace(options, prefix=None)
         if self._begun:
             carries = options.condition_on_previous_text is not False
-            options = replace(options, initial_prompt=(self._text.strip() or None) if carries else None)
+            prompt = self._text.strip() or None if carries else None
+            options = replace(options, initial_prompt=prompt, previous_text=None)
         if not options.clip_timestamps:
             return options
         clips = relative_clips(options.clip_timestamps, start, seconds)
@@ -128,8 +113,9 @@ class ChannelDecoder:
         self._heard = self._heard or bool(decoded.segments)
         return decoded
 
-    async def _windowed(self, audio: Audio, windows: list[Window], *, whole: bool) -> AsyncGenerator[Decoded, None]:
-        if not windows:
+    async def _windowed(self, audio: Audio, cut: Cut, *, whole: bool) -> AsyncGenerator[Decoded, None]:
+        windows = cut.windows
+        if not cut.left:
             return
         options = replace(self._options, vad_filter=False, mode=DecodeMode.AUTO)
         if not whole or len(windows) > 1 or len(windows[0].pieces) > 1:
@@ -141,7 +127,7 @@ class ChannelDecoder:
         first, self._begun = later if self._begun else options, True
         jobs = (
             partial(self._window, window, audio, later if index else first, index)
-            for index, window in enumerate(windows)
+            for index, window in enumerate(cut.left)
         )
         async with aclosing(in_order(jobs, at_once=self._model.decodings_at_once)) as results:
             async for language_heard, decoded in results:
@@ -149,7 +135,7 @@ class ChannelDecoder:
                     self.language = language_heard
                 yield self._deal_with(decoded)
 
-    async def _find_language(self, audio: Audio, windows: list[Window]) -> None:
+    async def _find_language(self, audio: Audio, windows: Sequence[Window]) -> None:
         """Detect it once for the file, on its first windows that have speech."""
         if self._options.language or self._heard or self._options.multilingual:
             return

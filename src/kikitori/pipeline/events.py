@@ -9,11 +9,22 @@ from kikitori.types import DecodeMode, Segment, Transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """Comes once, before the first segment: what is known before decoding."""
+class Begun:
+    """Comes once, first: the model is there, and decoding begins."""
 
     duration: float | None
     """Seconds the container promises; None when it does not say (streams, stdin)."""
+    model: str
+    engine: str
+    mode: DecodeMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """Comes once, before the first segment, as soon as the language is known."""
+
+    duration: float | None
+    """As in Begun."""
     language: str
     language_probability: float
     model: str
@@ -40,6 +51,11 @@ class ResumePoint:
     language_probability: float = 0.0
     text: str = ""
     """The end of the text, for a model that goes on from what it wrote."""
+    chunk_start: float | None = None
+    """Where the chunk began that ``seconds`` lies in: cut from there, its windows are the same again.
+
+    None: the next chunk begins at ``seconds``.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,4 +80,4 @@ class Finished:
     transcript: Transcript
 
 
-TranscriptionEvent: TypeAlias = Started | SegmentDone | Progress | Finished
+TranscriptionEvent: TypeAlias = Begun | Started | SegmentDone | Progress | Finished

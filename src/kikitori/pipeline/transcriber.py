@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from kikitori.audio.chunks import Chunk, read_chunks
-from kikitori.audio.decode import decode, probe
+from kikitori.audio.decode import MediaInfo, decode, probe
 from kikitori.engines.base import EngineInfo
 from kikitori.engines.registry import check_options, engines_that
-from kikitori.errors import Unsupported
+from kikitori.errors import TooLarge, Unsupported
 from kikitori.inference.loaded import LoadedModel
 from kikitori.inference.pool import ModelPool
 from kikitori.options import DecodeOptions
 from kikitori.ordered import in_order
-from kikitori.pipeline.blocking import in_media_thread
-from kikitori.pipeline.decoding import ChannelDecoder, Decoded, cut_windows
-from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
-from kikitori.pipeline.windows import WINDOW_SECONDS, Window
+from kikitori.pipeline.blocking import in_media_thread, in_stoppable_media_thread
+from kikitori.pipeline.cutting import Cut, cut_windows
+from kikitori.pipeline.decoding import ChannelDecoder, Decoded
+from kikitori.pipeline.events import Begun, Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
+from kikitori.pipeline.windows import WINDOW_SECONDS
 from kikitori.types import DecodeMode, Media, Priority, Segment, Transcript
 
+GUESSING = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "truehd", "mpeg", "mpegts"})
+"""Containers that say no length, so that FFmpeg guesses one from the bit rate: only decoding shows theirs."""
 FIRST_CHUNK_SECONDS = 60.0
 """Independent windows need no long chunk, so the first one is short: text comes soon."""
 
 
-CutChunk: TypeAlias = tuple[Chunk, list[list[Window]]]
+CutChunk: TypeAlias = tuple[Chunk, list[Cut]]
 """A chunk, and for each of its channels the windows to decode (none in sequential mode)."""
 
 
@@ -64,26 +70,31 @@ class Transcriber:
         priority: Priority = Priority.NORMAL,
         resume: ResumePoint | None = None,
     ) -> AsyncGenerator[TranscriptionEvent, None]:
-        """Started, then Progress and SegmentDone as they come, then Finished.
+        """Begun, then Started, then Progress and SegmentDone as they come, then Finished.
 
-        ``resume`` goes on from where an earlier run ended, with the same media and options.
+        ``resume`` goes on from where an earlier run ended, with the same media and options: in windowed mode with
+        the segments that run would have made.
         Closing the generator (``aclose``, or cancelling the task that runs it) stops decoding
-        within one segment and frees the engine. Raises InvalidMedia, Unsupported, ModelNotFound,
-        Busy, Unavailable.
+        within one segment and frees the engine. Raises InvalidMedia, TooLarge, Unsupported,
+        ModelNotFound, Busy, Unavailable.
         """
         started = self._clock()
         self.check(options, model=model)  # before a model is loaded for nothing
         async with self._pool.use(model) as loaded:
             check_supported(loaded.info, options)  # a model may know less than its engine
-            duration = await _promised_duration(media)
+            promise = await _promise(media)
+            duration = promise.duration if promise else None
+            if promise and self._max_audio_seconds:
+                refuse_longer(promise, self._max_audio_seconds)
             mode = choose_mode(loaded.info, options, duration)
             transcription = _Transcription(loaded, options, mode, priority, duration, resume)
+            yield transcription.begun()
             async with self._chunks(media, options, mode, resume) as chunks:
                 async with aclosing(transcription.events(chunks)) as events:
                     async for event in events:
                         if isinstance(event, Finished) and self._listener:  # now: nobody need ask for more
                             seconds = self._clock() - started
-                            self._listener.transcribed(transcription.seconds_done, seconds, loaded.spec.id)
+                            self._listener.transcribed(transcription.seconds_heard, seconds, loaded.spec.id)
                         yield event
 
     def check(self, options: DecodeOptions, *, model: str = "") -> None:
@@ -104,16 +115,21 @@ class Transcriber:
     async def _chunks(
         self, media: Media, options: DecodeOptions, mode: DecodeMode, resume: ResumePoint | None
     ) -> AsyncIterator[AsyncGenerator[CutChunk, None]]:
-        first = min(FIRST_CHUNK_SECONDS, self._chunk_seconds) if mode is DecodeMode.WINDOWED else self._chunk_seconds
+        skip = _first_needed(resume) if resume else 0.0
+        first = self._chunk_seconds
+        if mode is DecodeMode.WINDOWED and not skip:
+            first = min(FIRST_CHUNK_SECONDS, first)
         blocks = decode(media, channels=options.channels, max_seconds=self._max_audio_seconds)
+        checked = _Checked(blocks)
         chunks = read_chunks(
-            blocks,
+            checked,
             max_seconds=self._chunk_seconds,
             first_seconds=first,
-            skip_seconds=resume.seconds if resume else 0.0,
+            skip_seconds=skip,
         )
+        done = resume.seconds if resume else 0.0
         try:
-            async with aclosing(_ahead(partial(_read, chunks, options, mode))) as iterator:
+            async with aclosing(_ahead(partial(_read, checked, chunks, options, mode, done))) as iterator:
                 yield iterator
         finally:
             await in_media_thread(partial(_close, chunks, blocks), must_run=True)
@@ -131,16 +147,24 @@ class _Transcription:
     resume: ResumePoint | None = None
     seconds_done: float = 0.0
 
+    @property
+    def seconds_heard(self) -> float:
+        """By this run."""
+        return max(0.0, self.seconds_done - (self.resume.seconds if self.resume else 0.0))
+
+    def begun(self) -> Begun:
+        return Begun(duration=self.duration, model=self.model.spec.id, engine=self.model.spec.engine, mode=self.mode)
+
     async def events(self, chunks: AsyncGenerator[CutChunk, None]) -> AsyncGenerator[TranscriptionEvent, None]:
         segments: list[Segment] = []
         earlier = self.resume.segments if self.resume else 0
         decoders: list[ChannelDecoder] = []
         started = False
         heard = self.resume.seconds if self.resume else 0.0
-        async for chunk, windows in chunks:
+        async for chunk, cuts in chunks:
             decoders = decoders or [self._decoder() for _ in chunk.audio]
             heard = chunk.start + chunk.duration
-            async with aclosing(self._decode(decoders, chunk, windows)) as results:
+            async with aclosing(self._decode(decoders, chunk, cuts)) as results:
                 async for decoded in results:
                     if not started:
                         started = True
@@ -149,7 +173,7 @@ class _Transcription:
                         segments.append(_placed(segment, chunk.start, earlier + len(segments)))
                         yield SegmentDone(segment=segments[-1])
                     done = min(heard, chunk.start + decoded.seconds_done)
-                    yield self._progress(done, decoders, earlier + len(segments))
+                    yield self._progress(done, decoders, earlier + len(segments), chunk)
             if started and self.seconds_done < heard:
                 yield self._progress(heard, decoders, earlier + len(segments))
         if not started:  # nobody spoke
@@ -161,12 +185,12 @@ class _Transcription:
         return ChannelDecoder(self.model, self.options, self.mode, self.priority, self.resume)
 
     async def _decode(
-        self, decoders: Sequence[ChannelDecoder], chunk: Chunk, windows: Sequence[list[Window]]
+        self, decoders: Sequence[ChannelDecoder], chunk: Chunk, cuts: Sequence[Cut]
     ) -> AsyncGenerator[Decoded, None]:
         whole = chunk.last and chunk.index == 0 and self.resume is None
         channels = [
             decoder.decode(audio, cut, chunk.start, whole=whole)
-            for decoder, audio, cut in zip(decoders, chunk.audio, windows, strict=True)
+            for decoder, audio, cut in zip(decoders, chunk.audio, cuts, strict=True)
         ]
         if len(channels) == 1:
             async with aclosing(channels[0]) as results:
@@ -191,17 +215,22 @@ class _Transcription:
             mode=self.mode,
         )
 
-    def _progress(self, seconds: float, decoders: Sequence[ChannelDecoder], segments: int) -> Progress:
+    def _progress(
+        self, seconds: float, decoders: Sequence[ChannelDecoder], segments: int, chunk: Chunk | None = None
+    ) -> Progress:
+        """``chunk`` is the one that ``seconds`` lies in; None: between two of them."""
         self.seconds_done = max(self.seconds_done, seconds)
         if self.duration is not None:
             self.duration = max(self.duration, self.seconds_done)  # containers promise wrongly
         language, probability = self._language(decoders)
+        inside = chunk is not None and self.seconds_done < chunk.start + chunk.duration
         resume = ResumePoint(
             seconds=self.seconds_done,
             segments=segments,
             language=language,
             language_probability=probability,
             text=decoders[0].text if len(decoders) == 1 else "",
+            chunk_start=chunk.start if chunk and inside and self.mode is DecodeMode.WINDOWED else None,
         )
         return Progress(seconds_done=self.seconds_done, duration=self.duration, resume=resume)
 
@@ -236,7 +265,7 @@ def choose_mode(info: EngineInfo, options: DecodeOptions, duration: float | None
     if options.needs_sequential():
         return DecodeMode.SEQUENTIAL
     one_window = duration is not None and duration <= WINDOW_SECONDS
-    if options.initial_prompt and info.conditions_on_text and not one_window:
+    if (options.initial_prompt or options.previous_text) and info.conditions_on_text and not one_window:
         return DecodeMode.SEQUENTIAL  # the prompt's effect carries over through the text
     return DecodeMode.WINDOWED
 
@@ -249,27 +278,69 @@ def check_supported(info: EngineInfo, options: DecodeOptions) -> None:
         raise Unsupported(f"{info.title} cannot honour {option}.", param=option, engines=able)
 
 
-async def _promised_duration(media: Media) -> float | None:
-    """What the container says, in seconds; None for streams, which can be read only once."""
+def refuse_longer(promise: MediaInfo, max_seconds: float) -> None:
+    """Raises TooLarge where the container itself says that the recording is longer than that."""
+    if promise.duration and promise.duration > max_seconds and promise.container not in GUESSING:
+        raise TooLarge(
+            f"The recording is longer than {max_seconds:g} seconds: {promise.duration:.0f}.",
+            remedy="Send it in parts.",
+            param="file",
+        )
+
+
+async def _promise(media: Media) -> MediaInfo | None:
+    """What the container says; None for streams, which can be read only once."""
     if not isinstance(media, str | Path) and not media.seekable():
         return None
-    return (await in_media_thread(partial(probe, media))).duration
+    return await in_media_thread(partial(probe, media))
 
 
-def _read(chunks: Iterator[Chunk], options: DecodeOptions, mode: DecodeMode) -> CutChunk | None:
-    """The next chunk and the windows of each of its channels; None at the end. Blocking."""
+def _first_needed(resume: ResumePoint) -> float:
+    """Where the audio begins that a run from ``resume`` on needs, in seconds."""
+    return resume.seconds if resume.chunk_start is None else resume.chunk_start
+
+
+class _Checked:
+    """``blocks``, before each of which ``check`` is called: what it raises stops whoever reads them."""
+
+    def __init__(self, blocks: Iterable[npt.NDArray[np.float32]]) -> None:
+        self._blocks = blocks
+        self.check: Callable[[], None] = lambda: None
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        for block in self._blocks:
+            self.check()
+            yield block
+
+
+def _read(
+    blocks: _Checked,
+    chunks: Iterator[Chunk],
+    options: DecodeOptions,
+    mode: DecodeMode,
+    done: float,
+    check: Callable[[], None],
+) -> CutChunk | None:
+    """The next of ``chunks`` (of ``blocks``) and the windows of each of its channels; None at the end. Blocking.
+
+    What lies before ``done`` (seconds into the recording) needs no decoding any more. Minutes of audio take seconds,
+    and nobody who stops should wait for them: what ``check`` raises ends it.
+    """
+    blocks.check = check
     chunk = next(chunks, None)
-    return None if chunk is None else (chunk, [cut_windows(audio, options, mode) for audio in chunk.audio])
+    if chunk is None:
+        return None
+    return chunk, [cut_windows(audio, options, mode, done=done - chunk.start, check=check) for audio in chunk.audio]
 
 
-async def _ahead(read: Callable[[], CutChunk | None]) -> AsyncGenerator[CutChunk, None]:
+async def _ahead(read: Callable[[Callable[[], None]], CutChunk | None]) -> AsyncGenerator[CutChunk, None]:
     """Read and cut the next chunk while the one before is decoded."""
-    reading = asyncio.create_task(in_media_thread(read))
+    reading = asyncio.create_task(in_stoppable_media_thread(read))
     try:
         while (cut := await reading) is not None:
             last = cut[0].last
             if not last:
-                reading = asyncio.create_task(in_media_thread(read))
+                reading = asyncio.create_task(in_stoppable_media_thread(read))
             yield cut
             if last:
                 return

@@ -38,6 +38,11 @@ class Window:
     pieces: tuple[Piece, ...]
 
     @property
+    def start(self) -> float:
+        """Where it begins in the chunk."""
+        return self.pieces[0].start
+
+    @property
     def end(self) -> float:
         """Where it ends in the chunk."""
         return self.pieces[-1].end

@@ -11,7 +11,7 @@ from tests.unit.inference.hub_server import CONFIG, FILES, FakeHub, running
 from kikitori.errors import Conflict, InvalidInput, InvalidOption, ModelLoadFailed, ModelNotFound, NotFound, Unavailable
 from kikitori.inference import hub as hub_module
 from kikitori.inference import models
-from kikitori.inference.aliases import OPENAI_NAMES
+from kikitori.inference.aliases import GENERAL_NAME, OPENAI_NAMES, TUNED_NAME
 from kikitori.inference.known_models import KNOWN_MODELS, canonical_name, hub_id, is_hub_id, rank
 from kikitori.inference.model_files import default_cache_folder
 from kikitori.inference.models import ModelCatalog, ModelSpec
@@ -121,8 +121,25 @@ def test_clients_cannot_name_places_on_the_disk(tmp_path: Path, catalog: Callabl
 
 def test_openai_names_mean_the_default_model(tmp_path: Path, catalog: Callable[..., ModelCatalog]) -> None:
     whisper(tmp_path / "models" / "small")
-    for name in ("", *OPENAI_NAMES, "gpt-4o-transcribe-diarize", "gpt-4o-mini-transcribe-2026-01-01"):
+    later = ("gpt-4o-mini-transcribe-2026-01-01", "gpt-transcribe", "gpt-live-transcribe", "gpt-realtime-whisper")
+    for name in ("", *OPENAI_NAMES, "gpt-4o-transcribe-diarize", *later):
         assert catalog(default="small").resolve(name).id == "small"
+    for name in ("gpt-4o", "gpt-realtime", "transcribe"):
+        with pytest.raises(ModelNotFound):
+            catalog(default="small").resolve(name)
+
+
+def test_the_general_and_the_tuned_model_are_the_default_until_the_settings_say_otherwise(
+    tmp_path: Path, catalog: Callable[..., ModelCatalog]
+) -> None:
+    for name in ("small", "tiny"):
+        whisper(tmp_path / "models" / name)
+    names = (GENERAL_NAME, TUNED_NAME)
+    assert [catalog(default="small").resolve(name).id for name in names] == ["small", "small"]
+    built = catalog(default="small", aliases={TUNED_NAME: "tiny"})
+    assert [built.resolve(name).id for name in names] == ["small", "tiny"]
+    with pytest.raises(InvalidOption, match="model is"):
+        catalog(default=TUNED_NAME)
 
 
 def test_aliases_of_the_settings_win_and_may_be_chained(tmp_path: Path, catalog: Callable[..., ModelCatalog]) -> None:

@@ -324,7 +324,7 @@ async def test_results_nobody_reads_keep_no_place_from_others() -> None:
         unread = [model.decode(THREE_SECONDS, DecodeOptions()) for _ in model.replicas]
         for results in unread:
             await anext(results)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert len(await texts(model)) == 3
         for results in unread:
             assert len([result async for result in results]) == 3

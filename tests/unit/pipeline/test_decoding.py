@@ -9,13 +9,15 @@ from kikitori.engines.base import Calls, Decoding, Language
 from kikitori.inference.loaded import LoadedModel
 from kikitori.inference.pool import ModelPool
 from kikitori.options import DecodeOptions
+from kikitori.pipeline.cutting import Cut
 from kikitori.pipeline.decoding import ChannelDecoder
 from kikitori.pipeline.windows import Piece, Window
 from kikitori.testing import FakeCatalog, FakeEngine
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Priority, Segment
 
 FOUR_SECONDS = np.zeros(4 * SAMPLE_RATE, dtype=np.float32)
-HALVES = [Window((Piece(0.0, 2.0),)), Window((Piece(2.0, 4.0),))]
+HALVES = Cut([Window((Piece(0.0, 2.0),)), Window((Piece(2.0, 4.0),))])
+NO_WINDOWS = Cut()
 
 
 class ScriptedEngine(FakeEngine):
@@ -66,8 +68,8 @@ async def loaded(engine: FakeEngine) -> AsyncIterator[LoadedModel]:
         yield model
 
 
-async def decode(decoder: ChannelDecoder, *, start: float, windows: list[Window] | None = None) -> None:
-    async with aclosing(decoder.decode(FOUR_SECONDS, windows or [], start, whole=False)) as results:
+async def decode(decoder: ChannelDecoder, *, start: float, cut: Cut = NO_WINDOWS) -> None:
+    async with aclosing(decoder.decode(FOUR_SECONDS, cut, start, whole=False)) as results:
         async for _ in results:
             pass
 
@@ -77,7 +79,7 @@ async def chunks(engine: FakeEngine, options: DecodeOptions, mode: DecodeMode, *
     async with loaded(engine) as model:
         decoder = ChannelDecoder(model, options, mode, Priority.NORMAL)
         for index in range(count):
-            await decode(decoder, start=4.0 * index, windows=HALVES)
+            await decode(decoder, start=4.0 * index, cut=HALVES)
     return decoder
 
 

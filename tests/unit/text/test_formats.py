@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kikitori.text.formats import FORMATS, MEDIA_TYPES, SUFFIXES, OutputFormat, render
+from kikitori.errors import InvalidOption
+from kikitori.text.formats import BINARY, FORMATS, MEDIA_TYPES, SUFFIXES, OutputFormat, render, render_file
 from kikitori.text.subtitles import SubtitleLayout
 from kikitori.text.transcripts import transcript_from_dict
 from kikitori.types import Segment, Transcript, Word
@@ -200,7 +201,7 @@ def test_speakers() -> None:
 
 
 def test_silence_makes_valid_empty_files() -> None:
-    silent = {name: render(EMPTY, name) for name in OutputFormat}
+    silent = {name: render(EMPTY, name) for name in OutputFormat if name not in BINARY}
     assert silent[OutputFormat.TEXT] == "\n"
     assert silent[OutputFormat.TXT] == silent[OutputFormat.SRT] == silent[OutputFormat.LRC] == ""
     assert silent[OutputFormat.VTT] == "WEBVTT\n"
@@ -208,6 +209,16 @@ def test_silence_makes_valid_empty_files() -> None:
     assert json.loads(silent[OutputFormat.JSON])["segments"] == []
     assert json.loads(silent[OutputFormat.VERBOSE_JSON])["text"] == ""
     assert list(pysubs2.SSAFile.from_string(silent[OutputFormat.ASS])) == []
+
+
+def test_files_of_text_are_what_is_rendered() -> None:
+    assert render_file(JAPANESE, OutputFormat.SRT) == render(JAPANESE, OutputFormat.SRT).encode()
+
+
+def test_a_document_is_no_text() -> None:
+    assert render_file(ENGLISH, OutputFormat.DOCX).startswith(b"PK")
+    with pytest.raises(InvalidOption, match=r"format is 'docx'"):
+        render(ENGLISH, OutputFormat.DOCX)
 
 
 def test_every_format_has_a_name_of_each_kind() -> None:
