@@ -13,6 +13,9 @@ import numpy.typing as npt
 from kikitori.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.filter import Graph
+
     from kikitori.types import Audio
 
 
@@ -87,30 +90,26 @@ class Resampler:
         self._start()
 
     def _start(self) -> None:
-        from av.audio.resampler import AudioResampler  # heavy: only where something is resampled
-
-        self._libav = AudioResampler(format="flt", layout="mono", rate=self.rate_out)
+        self._graph: Graph | None = None
 
     def push(self, audio: Audio) -> Audio:
         if self.rate_in == self.rate_out or not audio.size:
             return audio
-        from av.audio.frame import AudioFrame
+        from av.audio.frame import AudioFrame  # heavy: only where something is resampled
 
+        if self._graph is None:
+            self._graph = _resampling_graph(self.rate_in, self.rate_out)
         samples = np.ascontiguousarray(audio, np.float32).reshape(1, -1)
         frame = AudioFrame.from_ndarray(samples, format="flt", layout="mono")
         frame.sample_rate = self.rate_in
-        return self._through(frame)
+        return _through(self._graph, frame)
 
     def flush(self) -> Audio:
-        if self.rate_in == self.rate_out:
+        if self._graph is None:
             return np.zeros(0, np.float32)
-        rest = self._through(None)
+        rest = _through(self._graph, None)
         self._start()
         return rest
-
-    def _through(self, frame: object) -> Audio:
-        parts = [part.to_ndarray()[0] for part in self._libav.resample(frame)]  # type: ignore[arg-type]
-        return np.concatenate(parts, dtype=np.float32) if parts else np.zeros(0, np.float32)
 
 
 class PcmDecoder:
@@ -131,6 +130,32 @@ class PcmDecoder:
         """What is still on its way; a sample that never came whole is left out."""
         self._rest = b""
         return self._resampler.flush()
+
+
+def _resampling_graph(rate_in: int, rate_out: int) -> Graph:
+    """What libav's own resampler class builds, which would keep a thread for each core as well."""
+    from av.filter import Graph
+
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add(
+        "abuffer", sample_rate=str(rate_in), sample_fmt="flt", channel_layout="mono", time_base=f"1/{rate_in}"
+    )
+    target = graph.add("aformat", sample_rates=str(rate_out), sample_fmts="flt", channel_layouts="mono")
+    graph.link_nodes(source, target, graph.add("abuffersink")).configure()
+    return graph
+
+
+def _through(graph: Graph, frame: AudioFrame | None) -> Audio:
+    """All that comes out after ``frame``; None: after the end."""
+    graph.push(frame)
+    parts: list[Audio] = []
+    while True:
+        try:
+            part = graph.pull()
+        except (BlockingIOError, EOFError):  # it wants more; it is at its end
+            return np.concatenate(parts, dtype=np.float32) if parts else np.zeros(0, np.float32)
+        parts.append(part.to_ndarray()[0])
 
 
 def _whole(audio: Audio, scale: int) -> npt.NDArray[np.float64]:

@@ -32,6 +32,8 @@ FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
 RUN_FRAMES = 512
 """Frames of one call of the model: bounds the memory, and more are not faster."""
+CHECKED_SAMPLES = 2 * RUN_FRAMES * FRAME_SAMPLES
+"""About half a minute: after so much, whoever finds speech asks whether it is still wanted."""
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -208,9 +210,17 @@ class SpeechFinder:
         self._quiet_from = self._last_pause = self._resumed = 0
 
 
-def speech_spans(audio: Audio, options: VadOptions | None = None) -> list[SpeechSpan]:
-    """Spans of speech in ``audio``, in seconds."""
-    return _find([audio], options)[0]
+def speech_spans(
+    audio: Audio, options: VadOptions | None = None, *, check: Callable[[], None] = lambda: None
+) -> list[SpeechSpan]:
+    """Spans of speech in ``audio``, in seconds. ``check`` as in ``file_speech_spans``."""
+
+    def blocks() -> Iterator[Audio]:
+        for at in range(0, len(audio), CHECKED_SAMPLES):
+            check()
+            yield audio[at : at + CHECKED_SAMPLES]
+
+    return _find(blocks(), options)[0]
 
 
 def file_speech_spans(

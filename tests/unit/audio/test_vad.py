@@ -205,6 +205,18 @@ def test_the_search_in_a_file_can_be_stopped(tmp_path: Path) -> None:
     assert str(path) not in [file.path for file in psutil.Process().open_files()]
 
 
+def test_the_search_in_audio_asks_every_half_minute_whether_it_is_wanted() -> None:
+    asked: list[None] = []
+    assert speech_spans(np.zeros(100 * 16_000, np.float32), check=lambda: asked.append(None)) == []
+    assert len(asked) == 4
+
+    def stop() -> None:
+        raise DecodingCancelled
+
+    with pytest.raises(DecodingCancelled):
+        speech_spans(np.zeros(100, np.float32), check=stop)
+
+
 def test_the_library_is_not_imported_for_its_model() -> None:
     code = "import sys; from kikitori.audio.vad import VadStream; VadStream(); print('faster_whisper' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
