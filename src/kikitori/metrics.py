@@ -36,6 +36,8 @@ class Metrics:
         self._make_request_metrics()
         self._make_inference_metrics()
         self._make_audio_metrics()
+        self._make_live_metrics()
+        self._make_reply_metrics()
         self._callback_attempts = Counter(
             "kikitori_callback_attempts",
             "Attempts to deliver callbacks: delivered, pending (tried again later), failed (given up).",
@@ -102,6 +104,37 @@ class Metrics:
             registry=self.registry,
         )
 
+    def _make_live_metrics(self) -> None:
+        self._live_sessions = Gauge("kikitori_live_sessions", "Live sessions that are open.", registry=self.registry)
+        self._live_wait = Histogram(
+            "kikitori_live_wait_seconds",
+            "Seconds a live session waited for its turn to decode: interim, speculative, final.",
+            ["kind"],
+            buckets=WAIT_SECONDS,
+            registry=self.registry,
+        )
+        self._live_decode = Histogram(
+            "kikitori_live_decode_seconds",
+            "Seconds a decoding of a live session took: interim, speculative, final.",
+            ["kind"],
+            buckets=WAIT_SECONDS,
+            registry=self.registry,
+        )
+
+    def _make_reply_metrics(self) -> None:
+        self._replies = Counter(
+            "kikitori_replies",
+            "Replies in conversations: done, failed, stopped (by the client, or because somebody spoke).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._reply_sound = Histogram(
+            "kikitori_reply_first_sound_seconds",
+            "Seconds from the moment a reply was wanted to its first sound.",
+            buckets=WAIT_SECONDS,
+            registry=self.registry,
+        )
+
     def request_began(self) -> None:
         self._requests_running.inc()
 
@@ -129,6 +162,19 @@ class Metrics:
         self._decode_seconds.labels(model).inc(wall_seconds)
         if audio_seconds > 0:
             self._real_time_factor.labels(model).observe(wall_seconds / audio_seconds)
+
+    def live_sessions(self, count: int) -> None:
+        self._live_sessions.set(count)
+
+    def live_decoded(self, kind: str, waited: float, took: float) -> None:
+        self._live_wait.labels(kind).observe(waited)
+        self._live_decode.labels(kind).observe(took)
+
+    def replied(self, outcome: str) -> None:
+        self._replies.labels(outcome).inc()
+
+    def reply_sounded(self, seconds: float) -> None:
+        self._reply_sound.observe(seconds)
 
     def callback_tried(self, outcome: str) -> None:
         self._callback_attempts.labels(outcome).inc()

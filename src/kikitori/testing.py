@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,9 +14,14 @@ from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Lan
 from kikitori.errors import KikitoriError, ModelNotFound
 from kikitori.inference.models import ModelSpec
 from kikitori.llm.client import Message
+from kikitori.llm.talking import TalkPiece, TalkRequest
 from kikitori.options import DecodeOptions
-from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
+from kikitori.pipeline.events import Begun, Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
+from kikitori.tts.speaker import Sound, SpeakerInfo, Voice
 from kikitori.types import SAMPLE_RATE, Audio, DecodeMode, Media, Priority, Segment, Task, Transcript
+
+QUICK_LOOKS, SLOW_LOOK_SECONDS = 1_000, 0.005
+"""At first at every turn of the loop; then others, whom one waits for, have the processor."""
 
 
 class Hold:
@@ -113,6 +118,7 @@ def fake_segments(*texts: str, seconds: float = 1.0, speakers: Sequence[str | No
 
 def script_of(transcript: Transcript) -> list[TranscriptionEvent]:
     """The events of a transcription that ends with ``transcript``."""
+    begun = Begun(duration=transcript.duration, model=transcript.model, engine=transcript.engine, mode=transcript.mode)
     started = Started(
         duration=transcript.duration,
         language=transcript.language,
@@ -121,7 +127,7 @@ def script_of(transcript: Transcript) -> list[TranscriptionEvent]:
         engine=transcript.engine,
         mode=transcript.mode,
     )
-    events: list[TranscriptionEvent] = [started]
+    events: list[TranscriptionEvent] = [begun, started]
     for segment in transcript.segments:
         events.append(SegmentDone(segment=segment))
         events.append(Progress(seconds_done=segment.end, duration=transcript.duration))
@@ -141,11 +147,13 @@ def fake_transcript(*texts: str, speakers: Sequence[str | None] = (None,)) -> Tr
     )
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
     """Let other tasks and threads run until ``condition`` holds; TimeoutError after ``seconds``."""
+    looks = 0
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - conditions are of any kind, and tests end quickly
-            await asyncio.sleep(0)
+        while not condition():
+            looks += 1
+            await asyncio.sleep(0 if looks < QUICK_LOOKS else SLOW_LOOK_SECONDS)
 
 
 class FakeClock:
@@ -254,3 +262,103 @@ class FakeChatModel:
         for number, word in enumerate(self.answer(messages).split(" ")):
             await asyncio.sleep(0)
             yield f" {word}" if number else word
+
+
+@dataclass(slots=True)
+class FakeSpeech:
+    """One text that was spoken, and how it ended."""
+
+    text: str
+    voice: str
+    speed: float
+    language: str
+    instructions: str
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when nobody listens any more, in whatever way it ended."""
+    finished: bool = False
+    """Everything was said."""
+
+
+class FakeSpeaker:
+    """Speaks ``seconds`` of a quiet tone for each character, in pieces of a tenth of a second.
+
+    ``fails`` decides what a text raises, and ``hold`` stops each text before its second piece.
+    """
+
+    info = SpeakerInfo(name="fake", title="Fake")
+
+    def __init__(
+        self,
+        *,
+        seconds: float = 0.05,
+        rate: int = 16_000,
+        fails: Callable[[str], Exception | None] = lambda text: None,
+        hold: Hold | None = None,
+    ) -> None:
+        self.seconds, self.rate, self.fails, self.hold = seconds, rate, fails, hold
+        self.spoken: list[FakeSpeech] = []
+        self.closed = False
+
+    def prepare(self) -> None:
+        pass
+
+    async def voices(self) -> Sequence[Voice]:
+        return [Voice(name="alloy", title="Alloy"), Voice(name="de", languages=("de",), title="German")]
+
+    async def speak(
+        self, text: str, *, voice: str = "", speed: float = 1.0, language: str = "", instructions: str = ""
+    ) -> AsyncGenerator[Sound, None]:
+        speech = FakeSpeech(text, voice, speed, language, instructions)
+        self.spoken.append(speech)
+        try:
+            if error := self.fails(text):
+                raise error
+            left, piece = round(len(text) * self.seconds / speed * self.rate), self.rate // 10
+            for number, at in enumerate(range(0, left, piece)):
+                if number == 1 and self.hold is not None:
+                    await self.hold.wait()
+                await asyncio.sleep(0)
+                yield Sound(pcm=b"\x00\x01" * min(piece, left - at), rate=self.rate)
+            speech.finished = True
+        finally:
+            speech.closed.set()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeTalkingModel:
+    """A language model that plays its script: raises exceptions where they stand, waits at each Hold.
+
+    It is its own endpoint: ``open`` gives it.
+    """
+
+    configured = True
+    context_tokens = 8_192
+
+    def __init__(self, *script: TalkPiece | Exception | Hold) -> None:
+        self.script = script
+        self.asked: list[TalkRequest] = []
+        self.opened = 0
+        self.closed = asyncio.Event()
+        """Set when nobody listens any more, in whatever way it ended."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[FakeTalkingModel, None]:
+        self.opened += 1
+        yield self
+
+    async def talk(self, request: TalkRequest) -> AsyncGenerator[TalkPiece, None]:
+        self.asked.append(request)
+        self.closed.clear()
+        try:
+            for step in self.script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, Hold):
+                    await step.wait()
+                else:
+                    await asyncio.sleep(0)
+                    yield step
+        finally:
+            self.closed.set()

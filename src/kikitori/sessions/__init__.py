@@ -1,0 +1,1 @@
+"""Live sessions on this machine: the shell around ``live`` that owns clocks, threads and models."""
