@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import httpx
 
 from kikitori.errors import Busy, ChatFailed, ChatRefused, InvalidInput, KikitoriError
+from kikitori.llm.talking import TalkPiece, TalkReader, TalkRequest, asked_of_sdk
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -31,6 +32,7 @@ LONGEST_ANSWER = 400_000
 LARGEST_REPLY_BYTES = 64 * 1024 * 1024
 """On the wire, from an endpoint of a caller's; a token may take 300 bytes there."""
 LONGEST_QUOTE = 300
+OPENAI_HOST = "api.openai.com"
 CUT = " […]"
 """Ends an answer that reached the model's limit."""
 SENT_HEADERS = frozenset(
@@ -112,8 +114,17 @@ class ChatModels:
         self._base_url, self._api_key, self._model = base_url, api_key, model
         self._context_tokens, self._silence_seconds = context_tokens, silence_seconds
 
+    @property
+    def configured(self) -> bool:
+        """Whether the server has a model of its own."""
+        return bool(self._base_url and self._model)
+
+    @property
+    def context_tokens(self) -> int:
+        return self._context_tokens
+
     @asynccontextmanager
-    async def open(self, *, base_url: str = "", api_key: str = "", model: str = "") -> AsyncGenerator[ChatModel, None]:
+    async def open(self, *, base_url: str = "", api_key: str = "", model: str = "") -> AsyncGenerator[OpenAIChat, None]:
         """A model to talk to; what is empty is the server's. Raises ChatFailed, InvalidInput."""
         endpoint = self._endpoint(base_url, api_key, model)
         await asyncio.to_thread(_import_sdk)
@@ -205,6 +216,25 @@ class OpenAIChat:
             raise self._endpoint.fault("base_url", "The chat endpoint does not answer as OpenAI's would.")
         elif not reason:
             raise ChatFailed("The chat endpoint broke off its answer.", remedy="Try again.")
+
+    async def talk(self, request: TalkRequest) -> AsyncGenerator[TalkPiece, None]:
+        """As ``TalkingModel.talk``."""
+        reader = TalkReader()
+        asked = asked_of_sdk(request, new_limit=OPENAI_HOST in self._endpoint.base_url)
+        with _errors_told(self._endpoint):
+            chunks = await self._sdk.chat.completions.create(model=self._endpoint.model, **cast(Any, asked))
+            async with chunks:
+                async for chunk in chunks:
+                    for piece in reader.pieces(chunk):
+                        yield piece
+                    if reader.said > LONGEST_ANSWER:
+                        reader.reason = "length"
+                        break
+        if not reader.reason and not reader.said:
+            raise self._endpoint.fault("base_url", "The chat endpoint does not answer as OpenAI's would.")
+        if not reader.reason:
+            raise ChatFailed("The chat endpoint broke off its answer.", remedy="Try again.")
+        yield reader.ended()
 
 
 def _storable(text: str) -> str:

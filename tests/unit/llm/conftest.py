@@ -28,5 +28,5 @@ def guarded(*networks: str) -> httpx.AsyncClient:
 def models(server: FakeChatServer) -> ChatModels:
     """The server's own endpoint; callers may reach loopback too."""
     return ChatModels(
-        guarded=lambda: guarded("127.0.0.0/8"), base_url=server.url, api_key=KEY, model="house", silence_seconds=10.0
+        guarded=lambda: guarded("127.0.0.0/8"), base_url=server.url, api_key=KEY, model="house", silence_seconds=60.0
     )

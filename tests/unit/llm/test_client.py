@@ -269,7 +269,7 @@ async def test_closing_an_answer_closes_the_connection(server: FakeChatServer, m
     async with models.open() as model:
         async with aclosing(model.stream(MESSAGES)) as pieces:
             assert await anext(pieces) == "Well"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.requests[0].gone.wait()
 
 
@@ -282,7 +282,7 @@ async def test_cancelling_closes_the_connection(server: FakeChatServer, models: 
     asking.cancel()
     await asyncio.wait([asking])
     assert asking.cancelled()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await server.requests[0].gone.wait()
 
 

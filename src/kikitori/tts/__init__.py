@@ -1,0 +1,1 @@
+"""Text to speech: engines that speak, behind one seam."""
