@@ -1,0 +1,1 @@
+"""Wyoming: the voice pipeline of Home Assistant, over TCP."""

@@ -1,0 +1,1 @@
+"""Wire protocols without sockets: frames in, actions out; events in, frames out."""
