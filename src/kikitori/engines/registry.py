@@ -88,6 +88,32 @@ ENGINES = {
             class_name="PocketSphinxEngine",
             library="pocketsphinx",
         ),
+        EngineEntry(
+            info=EngineInfo(
+                name="openai",
+                title="A transcription endpoint (OpenAI or compatible)",
+                tasks=BOTH_TASKS,
+                detects_language=True,
+                word_timestamps=True,
+                remote=True,
+            ),
+            module="kikitori.engines.openai_api",
+            class_name="OpenAIEngine",
+            library="http",
+        ),
+        EngineEntry(
+            info=EngineInfo(
+                name="google",
+                title="Google Cloud Speech-to-Text",
+                word_timestamps=True,
+                streaming=True,
+                remote=True,
+            ),
+            module="kikitori.engines.google_cloud",
+            class_name="GoogleEngine",
+            library="google.cloud.speech_v2",
+            extra="google",
+        ),
     )
 }
 
@@ -104,7 +130,10 @@ def engine_info(name: str) -> EngineInfo:
 
 def available(name: str) -> bool:
     """Whether the engine's library is installed. Imports nothing. Raises NotFound."""
-    return find_spec(_entry(name).library) is not None
+    try:
+        return find_spec(_entry(name).library) is not None
+    except ModuleNotFoundError:  # not even the package that it is part of
+        return False
 
 
 def engines_that(predicate: Callable[[EngineInfo], bool]) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def test_the_process_ends_with_the_one_that_started_it() -> None:
     )
     started = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     try:
-        psutil.Process(int(started.stdout)).wait(30)
+        psutil.Process(int(started.stdout)).wait(120)
     except psutil.NoSuchProcess:
         pass  # gone already
     assert not psutil.pid_exists(int(started.stdout))

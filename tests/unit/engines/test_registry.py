@@ -57,14 +57,14 @@ def test_whisper_languages_are_those_of_the_library() -> None:
 
 
 def test_capabilities_select_engines() -> None:
-    assert engines_that(lambda info: info.streaming) == ("pocketsphinx",)
+    assert engines_that(lambda info: info.streaming) == ("pocketsphinx", "google")
     assert engines_that(lambda info: info.max_batch_size > 1) == ("whisper",)
     assert set(engines_that(lambda info: True)) == {info.name for info in engine_infos()}
 
 
 def test_installed_engines_are_named_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda name: object() if name == "whisper" else None)
-    assert engines_that(lambda info: Task.TRANSLATE in info.tasks) == ("openai_whisper", "whisper")
+    assert engines_that(lambda info: Task.TRANSLATE in info.tasks) == ("openai_whisper", "whisper", "openai")
 
 
 def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_translation_on_pocketsphinx_names_the_engines_that_can() -> None:
     with pytest.raises(Unsupported) as caught:
         check_options(engine_info("pocketsphinx"), DecodeOptions(task=Task.TRANSLATE))
     assert caught.value.param == "task"
-    assert set(caught.value.engines) == {"whisper", "openai_whisper"}
+    assert set(caught.value.engines) == {"whisper", "openai_whisper", "openai"}
     assert "cannot translate" in caught.value.message
 
 
@@ -94,7 +94,7 @@ def test_a_language_the_engine_does_not_know() -> None:
         check_options(engine_info("pocketsphinx"), DecodeOptions(language="ja"))
     assert caught.value.param == "language"
     assert "PocketSphinx" in caught.value.message
-    assert set(caught.value.engines) == {"whisper", "openai_whisper"}
+    assert set(caught.value.engines) == {"whisper", "openai_whisper", "openai", "google"}
 
 
 def test_an_english_model_sends_to_another_model_of_its_engine() -> None:
@@ -107,7 +107,7 @@ def test_an_english_model_sends_to_another_model_of_its_engine() -> None:
 def test_a_language_nobody_knows() -> None:
     with pytest.raises(Unsupported) as caught:
         check_options(engine_info("whisper"), DecodeOptions(language="zz"))
-    assert caught.value.engines == ()
+    assert caught.value.engines == ("openai", "google"), "remote ones may know it"
 
 
 def test_hints_an_engine_has_no_use_for_are_no_error() -> None:

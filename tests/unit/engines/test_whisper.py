@@ -7,16 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kikitori.engines.whisper import (
+from kikitori.engines.whisper_alignment import MendedAlignment
+from kikitori.engines.whisper_arguments import PREVIOUS_TOKENS, initial_prompt
+from kikitori.engines.whisper_calls import (
     MAX_LENGTH,
     AlignKey,
+    EncodeKey,
     GenerateKey,
     MergedModel,
     SpecialTokens,
     capped_max_length,
+    context_frames,
 )
 from kikitori.errors import InvalidOption
+from kikitori.options import DecodeOptions
 
+FOUND = MendedAlignment(alignments=[(0, 0), (1, 5)], text_token_probs=[0.9])
 START, NO_TIMESTAMPS, PREVIOUS = 50258, 50363, 50361
 OPTIONS: dict[str, Any] = {"beam_size": 5, "max_length": MAX_LENGTH, "suppress_tokens": (1, 2)}
 
@@ -29,14 +35,16 @@ class Recorder:
 
     def submit(self, key: Hashable, payload: object) -> Any:
         self.keys.append(key)
-        return np.zeros((1, 4, 2), dtype=np.float32)
+        if isinstance(key, EncodeKey):
+            return np.zeros((1, key.shape[-1] // 2, 2), dtype=np.float32)
+        return FOUND
 
     def check(self) -> None:
         pass
 
 
-def merged(calls: Recorder) -> MergedModel:
-    return MergedModel(object(), SpecialTokens(START, NO_TIMESTAMPS), calls)
+def merged(calls: Recorder, *, audio_context: int | None = None) -> MergedModel:
+    return MergedModel(object(), SpecialTokens(START, NO_TIMESTAMPS), calls, audio_context=audio_context)
 
 
 def mel(frames: int = 3_000, *, seed: int = 1) -> Any:
@@ -131,3 +139,49 @@ def test_a_prompt_without_room_for_text_is_refused() -> None:
     key_of([PREVIOUS, *[11] * 442, START, 50259, 50359])
     with pytest.raises(InvalidOption, match="hotwords"):
         key_of([PREVIOUS, *[11] * 443, START, 50259, 50359])
+
+
+@pytest.mark.parametrize(
+    ("context", "seconds", "looks_at"),
+    [(None, 3.0, None), (3, 1.0, 5), (3, 5.1, 10), (10, 3.0, 10), (12, 3.0, 15), (5, 29.0, 30), (30, 1.0, 30)],
+)
+def test_short_audio_can_be_encoded_in_a_short_window(context: int | None, seconds: float, looks_at: int) -> None:
+    frames = context_frames(context, int(seconds * 100))
+    assert frames == (100 * looks_at if looks_at else None)
+    calls = Recorder()
+    assert merged(calls, audio_context=context).encode(mel(int(seconds * 100))).context == 50 * (looks_at or 30)
+
+
+def test_windows_of_different_contexts_do_not_share_a_call() -> None:
+    calls = Recorder()
+    for context in (None, 5, 10):
+        model = merged(calls, audio_context=context)
+        encoded = model.encode(mel(100))
+        model.generate(encoded, [[START, 50259, 50359]], **OPTIONS)
+        model.align(encoded, [START, 50259, 50359], [[5]], 100)
+        model.detect_language(encoded)
+    assert len(set(calls.keys)) == 12
+
+
+class TestPreviousText:
+    """A token a character."""
+
+    @pytest.mark.parametrize(
+        ("length", "shown"), [(0, 0), (14, 0), (15, 16), (30, 16), (31, 32), (70, 64), (95, 96), (900, 96)]
+    )
+    def test_it_is_shown_in_few_lengths(self, length: int, shown: int) -> None:
+        before = "".join(chr(200 + number) for number in range(length))
+        prompt = initial_prompt(DecodeOptions(previous_text=before or None), tokens)
+        assert shown in (0, *PREVIOUS_TOKENS)
+        assert prompt == (tokens(f" {before}")[-shown:] if shown else None)
+
+    def test_it_follows_the_prompt(self) -> None:
+        options = DecodeOptions(initial_prompt="Bo", previous_text="x" * 40)
+        assert initial_prompt(options, tokens) == tokens(" Bo") + tokens("x" * 32)
+
+    def test_a_prompt_alone_stays_text(self) -> None:
+        assert initial_prompt(DecodeOptions(initial_prompt="Bo"), tokens) == "Bo"
+
+
+def tokens(text: str) -> list[int]:
+    return [ord(character) for character in text]
