@@ -1,5 +1,6 @@
 """A run that was interrupted goes on where it was, with nothing missing and nothing doubled."""
 
+import wave
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -28,9 +29,12 @@ async def transcriber(mini_model: Path) -> AsyncIterator[Transcriber]:
 Run = tuple[list[Segment], list[ResumePoint], str]
 
 
-async def run(transcriber: Transcriber, name: str, options: DecodeOptions, resume: ResumePoint | None = None) -> Run:
+async def run(
+    transcriber: Transcriber, media: str | Path, options: DecodeOptions, resume: ResumePoint | None = None
+) -> Run:
     segments, points, language = [], [], ""
-    async with aclosing(transcriber.stream(SAMPLES / f"{name}.wav", options, resume=resume)) as events:
+    path = media if isinstance(media, Path) else SAMPLES / f"{media}.wav"
+    async with aclosing(transcriber.stream(path, options, resume=resume)) as events:
         async for event in events:
             if isinstance(event, SegmentDone):
                 segments.append(event.segment)
@@ -44,7 +48,7 @@ async def run(transcriber: Transcriber, name: str, options: DecodeOptions, resum
 
 @pytest.mark.parametrize("name", ["en_multi_80s", "ja_multi_35s"])
 async def test_a_resumed_run_gives_the_rest(transcriber: Transcriber, name: str) -> None:
-    options = DecodeOptions(mode=DecodeMode.WINDOWED, temperature=(0.0,))
+    options = DecodeOptions(mode=DecodeMode.WINDOWED, temperature=(0.0,), beam_size=1)
     whole, points, language = await run(transcriber, name, options)
     assert len(points) >= 2
     for point in points[:-1]:
@@ -53,6 +57,42 @@ async def test_a_resumed_run_gives_the_rest(transcriber: Transcriber, name: str)
         assert [segment.id for segment in rest] == list(range(point.segments, len(whole)))
         assert [(s.start, s.text) for s in rest] == [(s.start, s.text) for s in whole[point.segments :]]
         assert all(segment.start >= point.seconds - 0.1 for segment in rest)
+
+
+@pytest.fixture
+async def long_chunks(mini_model: Path) -> AsyncIterator[Transcriber]:
+    catalog = FakeCatalog([ModelSpec(id="mini", engine="whisper", path=str(mini_model))])
+    async with ModelPool(catalog, load_engine=load_engine, engine_info=engine_info) as pool:
+        yield Transcriber(pool)
+
+
+@pytest.mark.parametrize("vad_filter", [False, True])
+async def test_a_resumed_run_cuts_long_chunks_as_the_first_one_did(
+    long_chunks: Transcriber, tmp_path: Path, vad_filter: bool
+) -> None:
+    """A chunk of a minute, and one of more: most points lie inside of them."""
+    long = joined(tmp_path / "long.wav", "en_multi_80s", "en_multi_40s", "en_multi_80s")
+    options = DecodeOptions(mode=DecodeMode.WINDOWED, temperature=(0.0,), beam_size=1, vad_filter=vad_filter)
+    whole, points, _ = await run(long_chunks, long, options)
+    inside = [point for point in points if point.chunk_start]
+    assert len(inside) >= 3
+    for point in (points[0], inside[0], inside[-1]):
+        rest, _, _ = await run(long_chunks, long, options, point)
+        assert [told(segment) for segment in rest] == [told(segment) for segment in whole[point.segments :]]
+
+
+def told(segment: Segment) -> tuple[object, ...]:
+    return segment.id, segment.start, segment.end, segment.text, segment.tokens
+
+
+def joined(path: Path, *names: str) -> Path:
+    with wave.open(str(path), "wb") as out:
+        for number, name in enumerate(names):
+            with wave.open(str(SAMPLES / f"{name}.wav"), "rb") as sample:
+                if not number:
+                    out.setparams(sample.getparams())
+                out.writeframes(sample.readframes(sample.getnframes()))
+    return path
 
 
 async def test_nothing_is_left_after_the_last_point(transcriber: Transcriber) -> None:

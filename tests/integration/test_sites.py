@@ -247,6 +247,14 @@ async def test_tiktok_gives_what_was_said_and_not_the_music(web: Web, folder: Pa
     assert set(web.tunnels) == {"93.184.216.34:443"}, "the proxy gets checked addresses"
 
 
+async def test_a_video_that_promises_to_be_too_long_is_not_fetched(web: Web, folder: Path) -> None:
+    sites = Sites(Guard((), everywhere), proxy=web.proxy, max_audio_seconds=1.5)
+    with pytest.raises(TooLarge, match=r"longer than 1\.5 seconds"):
+        await sites.fetch(TIKTOK, folder)
+    assert {asked.host for asked in web.asked} == {"www.tiktok.com"}, "the media was not asked for"
+    assert glob(f"{folder}/*") == []
+
+
 async def test_a_short_link_in_a_share_text_of_tiktok(web: Web, folder: Path) -> None:
     web.pages["vm.tiktok.com/ZMabc123/"] = lambda asked: moved(TIKTOK)
     fetcher = Fetcher(Guard((), everywhere), through(web))
@@ -345,6 +353,7 @@ async def test_the_child_ends_with_us(tmp_path: Path) -> None:
             "known_only": False,
             "max_bytes": 10**6,
             "max_file_bytes": 10**6,
+            "max_seconds": 60.0,
             "max_entries": 1,
             "runtimes": {},
         }

@@ -176,7 +176,7 @@ def test_many_processes_upgrade_at_once(url: str) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in started:
-        out, errors = process.communicate(timeout=90)
+        out, errors = process.communicate(timeout=120)
         assert (process.returncode, out.strip()) == (0, head_revision()), errors
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from kikitori.errors import Busy, Conflict, InvalidOption, NotFound
 from kikitori.store import task_steps
 from kikitori.store.answers import AnswerKind, AnswerStore
 from kikitori.store.callbacks import CallbackStore
+from kikitori.store.cleaning import Cleaning
 from kikitori.store.database import Database
 from kikitori.store.nodes import NodeStore
 from kikitori.store.secrets import SecretStore
@@ -99,14 +101,15 @@ async def run(store: TaskStore, node: str = "node_1") -> TaskRecord:
 
 
 async def started(store: TaskStore, task: TaskRecord, **more: Any) -> TaskRecord:
-    facts: dict[str, Any] = {"duration": 10.0, "language": "en", "language_probability": 0.9, "model": "tiny"}
-    facts |= {"engine": "whisper", "mode": "windowed"} | more
+    facts: dict[str, Any] = {"duration": 10.0, "model": "tiny", "engine": "whisper", "mode": "windowed"} | more
     return await store.started(task, **facts)
 
 
-async def advance(store: TaskStore, task: TaskRecord, segments: Sequence[Segment], *, checkpoint: bool = True) -> bool:
+async def advance(
+    store: TaskStore, task: TaskRecord, segments: Sequence[Segment], *, checkpoint: bool = True, attempt: int = 0
+) -> bool:
     end = segments[-1].id + 1
-    point = Checkpoint(seconds=float(end), segments=end) if checkpoint else None
+    point = Checkpoint(seconds=float(end), segments=end, attempt=attempt) if checkpoint else None
     return await store.advance(task, segments=segments, seconds_done=float(end), duration=None, checkpoint=point)
 
 
@@ -207,6 +210,9 @@ async def test_an_idempotency_key_gives_the_task_it_made_before(store: TaskStore
     assert len({first.id, other.id, fresh.id}) == 3
     one, two = await store.create([new(idempotency_key="twice"), new(idempotency_key="twice")])
     assert one == two
+    with pytest.raises(Conflict, match=first.id):
+        await store.create([new(idempotency_key="fresh"), new(idempotency_key="k", options={"beam_size": 3})])
+    assert (await store.list(TaskQuery())).total == 4, "all or none"
     await store.delete(first.id, "ann")
     assert (await store.create([new(idempotency_key="k")]))[0].id != first.id
 
@@ -467,13 +473,48 @@ async def test_segments_after_the_checkpoint_are_forgotten(store: TaskStore) -> 
     assert task.checkpoint == Checkpoint(seconds=2.0, segments=2)
     assert (task.attempts, task.seconds_done) == (2, 4.0)
     assert await store.rewind(task) == 2
-    assert (await store.get(task.id, None)).seconds_done == 2.0
+    rewound = await store.get(task.id, None)
+    assert rewound.seconds_done == 2.0
+    assert rewound.checkpoint == Checkpoint(seconds=2.0, segments=2, from_seconds=2.0)
     task = await started(store, task)
     await advance(store, task, said("C", "D", first=2))
     await store.finish(task, TaskStatus.SUCCEEDED)
     assert "".join(segment.text for segment in (await store.result(task.id, None)).segments) == "abCD"
     kept = [event.data["segments"] for event in await store.events(task.id) if "segments" in event.data]
     assert kept == [2]
+
+
+async def test_a_corrected_text_is_found_and_the_old_one_is_not(store: TaskStore) -> None:
+    await store.create([new()])
+    task = await run(store)
+    await advance(store, task, said(" The birch", " can you"))
+    right = Segment(id=1, start=1.0, end=2.0, text=" canoe 日本")
+    with pytest.raises(Conflict, match="running"):
+        await store.replace_segment(task.id, "ann", right, was=" can you")
+    await store.finish(task, TaskStatus.SUCCEEDED)
+    with pytest.raises(NotFound):
+        await store.replace_segment(task.id, "bob", right, was=" can you")
+    assert not await store.replace_segment(task.id, "ann", right, was=" can you ")
+    assert not await store.replace_segment(task.id, "ann", replace(right, id=7), was=" can you")
+    assert await store.replace_segment(task.id, "ann", right, was=" can you")
+    assert await store.segments(task.id) == [*said(" The birch"), right]
+    for words, count in (("canoe", 1), ("日本", 1), ("birch", 1), ("you", 0)):
+        page = await store.list(TaskQuery(owner="ann", text=words))
+        assert len(page.tasks) == count, words
+    assert [event.data for event in await store.events(task.id) if event.type == "corrected"] == [{"segment": 1}]
+
+
+async def test_of_two_who_correct_at_once_one_is_told(stores: list[TaskStore]) -> None:
+    await stores[0].create([new()])
+    task = await run(stores[0])
+    await advance(stores[0], task, said("old"))
+    await stores[0].finish(task, TaskStatus.SUCCEEDED)
+    texts = [replace(each, text=f"new {number}") for number, each in enumerate(said("old") * len(stores))]
+    won = await asyncio.gather(
+        *(store.replace_segment(task.id, None, text, was="old") for store, text in zip(stores, texts, strict=True))
+    )
+    assert sum(won) == 1
+    assert await stores[0].segments(task.id) == [texts[won.index(True)]]
 
 
 async def test_without_a_checkpoint_all_segments_are_forgotten(store: TaskStore) -> None:
@@ -593,6 +634,17 @@ async def test_a_task_that_kills_its_nodes_fails_in_the_end(store: TaskStore) ->
     assert len(await CallbackStore(store._database).attempts(created.id)) == 1
 
 
+async def test_attempts_that_got_on_with_a_task_do_not_count(store: TaskStore) -> None:
+    [created] = await store.create([new()])
+    for attempt in range(1, 8):
+        task = await run(store, f"node_{attempt}")
+        if attempt <= 5:  # then it stands still
+            await advance(store, task, said("a", first=attempt - 1), attempt=attempt)
+        await store.recover([f"node_{attempt}"], max_attempts=2)
+    failed = await store.get(created.id, None)
+    assert (failed.status, failed.attempts) == (TaskStatus.FAILED, 7)
+
+
 async def test_what_a_node_still_works_on_is_not_recovered(store: TaskStore) -> None:
     made = await store.create([new(), new()])
     await store.claim("node_1", 2)
@@ -687,6 +739,33 @@ async def test_a_retry_begins_from_nothing(store: TaskStore, database: Database)
         await store.retry(task.id, None)
 
 
+async def test_a_retry_runs_on_the_model_that_was_asked_for(store: TaskStore) -> None:
+    made = await store.create([new(model="small", options={"beam_size": 2}), new()])
+    assert [(task.model, task.asked_model) for task in made] == [("small", "small"), ("", "")]
+    for task in await store.claim("node_1", 2):
+        task = await started(store, task, model="tiny")
+        assert (task.model, task.asked_model) == ("tiny", made[task.id != made[0].id].model)
+        await store.finish(task, TaskStatus.FAILED, error=NOBODY)
+        again = await store.retry(task.id, None)
+        assert again.model == again.asked_model == task.asked_model
+        assert dict(again.options) == dict(task.options)
+    assert dict((await store.get(made[0].id, None)).options) == {"beam_size": 2}
+
+
+async def test_a_retry_needs_a_recording_and_room_in_the_queue(store: TaskStore, database: Database) -> None:
+    made = await store.create([new(url=None, media_key="a.wav"), new(), new()])
+    for task in made[:2]:
+        await store.request_cancel(task.id, None)
+    with pytest.raises(Busy, match="full"):
+        await store.retry(made[1].id, None, max_queued=1)
+    assert (await store.retry(made[1].id, None, max_queued=2)).status is TaskStatus.QUEUED
+    ended = (await store.get(made[0].id, None)).finished_at
+    assert ended is not None
+    await Cleaning(database).forget_media(made[0].id, ended_before=ended + timedelta(seconds=1))
+    with pytest.raises(Conflict, match="removed"):
+        await store.retry(made[0].id, None)
+
+
 async def test_a_deleted_task_leaves_no_row_anywhere(store: TaskStore, database: Database, clock: Clock) -> None:
     assert set((await row_counts(database)).values()) == {0}
     [created] = await store.create([new(tags=("a", "b"), callback_url="https://example.org/hook")])
@@ -699,7 +778,7 @@ async def test_a_deleted_task_leaves_no_row_anywhere(store: TaskStore, database:
     await outbox.record(callback, attempt, status=CallbackStatus.PENDING, next_attempt_at=clock.time)
     await AnswerStore(database).add(task.id, kind=AnswerKind.SUMMARY, text="in short", model="m", language="en")
     counts = await row_counts(database)
-    of_others = {"api_keys", "nodes", "secrets"}
+    of_others = {"api_keys", "client_secrets", "nodes", "secrets"}
     assert {name for name, count in counts.items() if count == 0} == of_others
     assert (await store.list(TaskQuery(text="秘密"))).total == 1
 
@@ -739,21 +818,40 @@ async def test_a_playlist_becomes_tasks(store: TaskStore) -> None:
     assert [child.id for child in await store.claim("node_1", 9)] == [child.id for child in children]
 
 
-async def test_what_ended_long_ago_is_found_for_removal(store: TaskStore, clock: Clock) -> None:
+async def test_what_ended_long_ago_is_found_for_removal(store: TaskStore, database: Database, clock: Clock) -> None:
+    cleaning = Cleaning(database)
     made = await store.create([new(media_key=None if at == 1 else f"{at}.wav") for at in range(4)])
     for task in made[:3]:
         await store.request_cancel(task.id, None)
         clock.go(days=1)
     now = clock.time
-    assert await store.finished_before(now - timedelta(days=4), 10) == []
-    assert [task.id for task in await store.finished_before(now, 2)] == [task.id for task in made[:2]]
-    old = await store.finished_before(now - timedelta(days=1), 10, with_media=True)
-    assert [task.id for task in old] == [made[0].id]
-    await store.forget_media(made[0].id)
+    assert await cleaning.ended_before(now - timedelta(days=4), 10) == []
+    assert await cleaning.ended_before(now, 2) == [made[0].id, made[1].id]
+    assert await cleaning.ended_before(now - timedelta(days=1), 10, with_media=True) == [made[0].id]
+    assert await cleaning.forget_media(made[0].id, ended_before=now) == "0.wav"
     assert (await store.get(made[0].id, None)).media_key is None
-    assert await store.finished_before(now - timedelta(days=1), 10, with_media=True) == []
-    await store.forget_media(made[3].id)
+    assert await cleaning.ended_before(now - timedelta(days=1), 10, with_media=True) == []
+    assert await cleaning.forget_media(made[3].id, ended_before=now) is None
     assert (await store.get(made[3].id, None)).media_key == "3.wav", "it has not ended"
+    assert await cleaning.media_keys(task.id for task in made) == {"2.wav", "3.wav"}
+
+
+async def test_what_was_begun_anew_meanwhile_is_not_removed(store: TaskStore, database: Database, clock: Clock) -> None:
+    cleaning = Cleaning(database)
+    [task, young] = await store.create([new(media_key="old.wav"), new(media_key="young.wav")])
+    await store.request_cancel(task.id, None)
+    clock.go(days=2)
+    await store.request_cancel(young.id, None)
+    before = clock.time - timedelta(days=1)
+    [id] = await cleaning.ended_before(before, 10)
+    await store.retry(id, None)
+    assert await cleaning.remove(id, ended_before=before) is None
+    assert await cleaning.forget_media(id, ended_before=before) is None
+    assert (await store.get(id, None)).media_key == "old.wav"
+    assert await cleaning.remove(young.id, ended_before=before) is None, "it ended only now"
+    assert await cleaning.remove(young.id, ended_before=clock.time + timedelta(seconds=1)) == "young.wav"
+    with pytest.raises(NotFound):
+        await store.get(young.id, None)
 
 
 # Beside tasks ---------------------------------------------------------------------------------------------------------
@@ -803,9 +901,27 @@ async def test_answers_stay_in_order(store: TaskStore, database: Database, clock
     second = await answers.add(task.id, kind="summary", text="s")
     await answers.add(other.id, kind="translation", text="t")
     assert await answers.list(task.id) == [first, second]
+    assert await answers.list(task.id, limit=1) == [first]
+    assert await answers.list(task.id, after=first.id, limit=1) == [second]
+    assert await answers.list(task.id, after=second.id) == []
+    german = await answers.add(task.id, kind="translation", text="{}", language="de")
+    assert await answers.translations(task.id) == {german.id: "de"}
+    assert await answers.get(task.id, german.id) == german
+    with pytest.raises(NotFound):
+        await answers.get(other.id, german.id)
     assert (first.kind, first.created_at) == (AnswerKind.CHAT, clock.time)
     with pytest.raises(ValueError, match="poem"):
         await answers.add(task.id, kind="poem", text="p")
+
+
+async def test_callbacks_of_some_owners_can_wait(store: TaskStore, database: Database, clock: Clock) -> None:
+    for owner in ("ann", "bob", "ann"):
+        [task] = await store.create([new(owner, callback_url="https://a.example/hook")])
+        await store.request_cancel(task.id, None)
+    outbox = CallbackStore(database, now=clock)
+    assert await outbox.due("node_1", clock.time, 10, 60, skip_owners=["ann", "bob"]) == []
+    assert [found.owner for found in await outbox.due("node_1", clock.time, 10, 60, skip_owners=["ann"])] == ["bob"]
+    assert [found.owner for found in await outbox.due("node_1", clock.time, 10, 60)] == ["ann", "ann"]
 
 
 async def test_a_due_callback_is_leased_to_one_node(store: TaskStore, database: Database, clock: Clock) -> None:

@@ -108,6 +108,8 @@ class Job:
     def _fetch(self, loader: Any, found: dict[str, Any]) -> None:
         if found.get("protocol") not in PROTOCOLS:
             raise Told("site_error", "It is sent in a way that is not supported here.")
+        if (_number(found.get("duration")) or 0.0) > self._job["max_seconds"]:
+            raise Told("too_long")
         size = found.get("filesize")
         if isinstance(size, int) and size > self._job["max_bytes"]:
             raise Told("too_large")

@@ -8,9 +8,10 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ class Sites:
         cookies: Mapping[str, str] | None = None,
         proxy: str = "",
         max_bytes: int = 2 * 1024**3,
+        max_audio_seconds: float = 24 * 3_600.0,
         max_entries: int = 100,
     ) -> None:
         """``cookies`` by host, as cookie_file() takes them; ``proxy`` an HTTP proxy. Raises InvalidOption."""
@@ -97,7 +99,7 @@ class Sites:
         cookie_file(self._cookies)  # a mistake in the settings is told at the start
         self._proxy = proxy
         self._max_bytes = max_bytes
-        self._max_entries = max_entries
+        self._max_audio_seconds, self._max_entries = max_audio_seconds, max_entries
 
     @property
     def proxied(self) -> bool:
@@ -136,6 +138,7 @@ class Sites:
                     "known_only": known_only,
                     "max_bytes": self._max_bytes,
                     "max_file_bytes": self._max_bytes + FILE_SLACK_BYTES,
+                    "max_seconds": self._max_audio_seconds,
                     "max_entries": self._max_entries,
                     "runtimes": _runtimes(),
                 }
@@ -158,6 +161,12 @@ class Sites:
             return TooLarge(
                 f"The recording is larger than {self._max_bytes / 1e6:,.0f} MB.",
                 remedy="Ask the operator for a higher limit.",
+                param=param,
+            )
+        if code == "too_long":
+            return TooLarge(
+                f"The recording is longer than {self._max_audio_seconds:g} seconds.",
+                remedy="Send it in parts, or ask the operator for a higher limit.",
                 param=param,
             )
         if code == "no_space":
@@ -199,14 +208,13 @@ def _result(last: Mapping[str, Any], desk: Path, folder: Path) -> Fetched | Play
 
 async def _run(job: Mapping[str, Any], folder: Path, on_progress: OnProgress | None) -> dict[str, Any]:
     """The child's last word."""
-    async with _child(folder) as process:
-        assert process.stdin and process.stdout
-        process.stdin.write(json.dumps(job).encode() + b"\n")
+    async with _child(folder) as child:
+        await asyncio.to_thread(child.give, json.dumps(job).encode() + b"\n")
         found = False
         while True:
             try:
                 async with asyncio.timeout(None if found else START_SECONDS):
-                    line = await process.stdout.readline()
+                    line = await child.said.readline()
             except TimeoutError:
                 return {"event": "error", "code": "unreachable"}
             if not line:
@@ -219,13 +227,51 @@ async def _run(job: Mapping[str, Any], folder: Path, on_progress: OnProgress | N
                 found = True
             else:
                 return said
-        code = await process.wait()
+        code = await asyncio.to_thread(child.process.wait)
     return {"event": "error", "code": "broken", "message": f"the process ended with {code}"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    said: asyncio.StreamReader
+
+    def give(self, data: bytes) -> None:
+        """Blocks until the child has read it, or is gone."""
+        assert self.process.stdin
+        with suppress(OSError):
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+
+
 @asynccontextmanager
-async def _child(folder: Path) -> AsyncGenerator[asyncio.subprocess.Process, None]:
-    """The worker, by its path and with -P: nothing of this folder, or of the current one, shadows a library."""
+async def _child(folder: Path) -> AsyncGenerator[_Child, None]:
+    """A worker. Killed at the end, with what it started."""
+    with anyio.CancelScope(shield=True):  # a process that was started is known
+        process = await anyio.to_thread.run_sync(_spawn, folder)
+    said = asyncio.StreamReader(limit=LINE_BYTES)
+    reading = asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(said), process.stdout)
+    transport: asyncio.ReadTransport | None = None
+    try:
+        transport, _ = await reading
+        yield _Child(process, said)
+    finally:
+        _kill(process)
+        if transport is not None:
+            transport.close()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(process.wait)
+        if process.stdin:
+            with suppress(OSError):
+                process.stdin.close()
+
+
+def _spawn(folder: Path) -> subprocess.Popen[bytes]:
+    """The worker, by its path and with -P: nothing of this folder, or of the current one, shadows a library.
+
+    Not by the event loop: uvloop forks, and a fork while another thread multiplies matrices may leave that one waiting
+    for ever (OpenBLAS stops its threads before a fork). ``subprocess`` spawns.
+    """
     environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     environment |= {
         "HOME": str(folder),
@@ -237,27 +283,18 @@ async def _child(folder: Path) -> AsyncGenerator[asyncio.subprocess.Process, Non
         "PYTHONUTF8": "1",
         "YTDLP_NO_PLUGINS": "1",
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        str(Path(site_worker.__file__)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+    return subprocess.Popen(
+        [sys.executable, "-P", str(Path(site_worker.__file__))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         cwd=folder,
         env=environment,
-        limit=LINE_BYTES,
         start_new_session=True,
     )
-    try:
-        yield process
-    finally:
-        _kill(process)
-        with anyio.CancelScope(shield=True):
-            await process.wait()
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     """The child and what it started."""
     try:
         if os.name == "nt":

@@ -27,8 +27,9 @@ from kikitori.media import disk
 
 logger = logging.getLogger(__name__)
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,4}/[A-Za-z0-9_-]{1,100}-[0-9a-f]{16}(\.[a-z0-9]{1,8})?")
+_ID = re.compile(r"[A-Za-z0-9_]{1,100}")
+_MARK = r"(?:-(?P<mark>[0-9a-f]{8}))?"
+_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,4}}/(?P<task>[A-Za-z0-9_]{{1,100}}){_MARK}-[0-9a-f]{{16}}(\.[a-z0-9]{{1,8}})?")
 IDENTITY = "store-id"
 ARRIVING = "arriving"
 """The folder, inside a store that is a folder, for files that are still being copied."""
@@ -65,8 +66,9 @@ class Place(Protocol):
 class MediaStore:
     """Keeps recordings by key. Empty ``url``: the folder ``media`` in ``data_dir``."""
 
-    def __init__(self, url: str, data_dir: Path) -> None:
-        self.url = url
+    def __init__(self, url: str, data_dir: Path, *, mark: str = "") -> None:
+        """``mark``: 8 hexadecimal digits that tell our database from others that use the same store."""
+        self.url, self._mark = url, mark
         self.temporary = data_dir / "tmp"
         self._data_dir = data_dir
         self._place: Place | None = None
@@ -80,7 +82,8 @@ class MediaStore:
     async def save(self, path: Path, *, task_id: str, suffix: str = "") -> str:
         """Take ``path`` over, which is gone then, and say its key. Raises NoSpace, Unavailable."""
         assert _ID.fullmatch(task_id), "ids of tasks are made by us"
-        key = f"{task_id[-2:]}/{task_id}-{secrets.token_hex(8)}{disk.plain_suffix(suffix)}"
+        marked = f"{task_id}-{self._mark}" if self._mark else task_id
+        key = f"{task_id[-2:]}/{marked}-{secrets.token_hex(8)}{disk.plain_suffix(suffix)}"
         await self._do(lambda place: place.put(path, key))
         return key
 
@@ -109,9 +112,13 @@ class MediaStore:
             pass
 
     async def keys(self, *, older_than_seconds: float = 0.0) -> list[str]:
-        """Everything that is there for so long; to find what no task knows. Raises Unavailable."""
-        found = await self._do(lambda place: place.names(time.time() - older_than_seconds))
-        return sorted(key for key in found if _KEY.fullmatch(key))
+        """Everything that is there for so long. Raises Unavailable."""
+        return sorted(await self._found(older_than_seconds))
+
+    async def own_keys(self, *, older_than_seconds: float) -> dict[str, str]:
+        """What was saved with our mark, and the id of the task it was saved for. Raises Unavailable."""
+        found = await self._found(older_than_seconds)
+        return {key: match["task"] for key, match in found.items() if self._mark and match["mark"] == self._mark}
 
     async def check(self) -> None:
         """Write, read and delete. Raises Unavailable, which says what is wrong."""
@@ -147,6 +154,10 @@ class MediaStore:
         """Remove temporary files that processes which are gone left behind; for the start."""
         await anyio.to_thread.run_sync(disk.remove_leftovers, self.temporary)
         await self._do(lambda place: place.sweep())
+
+    async def _found(self, older_than_seconds: float) -> dict[str, re.Match[str]]:
+        names = await self._do(lambda place: place.names(time.time() - older_than_seconds))
+        return {name: match for name in names if (match := _KEY.fullmatch(name))}
 
     async def _do(self, work: Callable[[Place], T], *, reads: bool = False) -> T:
         """``reads``: what is not found has been deleted; anywhere else the store itself is missing."""
@@ -262,13 +273,13 @@ class _Folder:
         return [
             path.relative_to(self._root).as_posix()
             for path in self._root.glob("*/*")
-            if path.parent.name != ARRIVING and path.stat().st_mtime < before
+            if path.parent.name != ARRIVING and (changed := _modified(path)) is not None and changed < before
         ]
 
     def sweep(self) -> None:
         """Another machine may be copying; after a day it is not."""
         for path in (self._root / ARRIVING).glob("*"):
-            if path.stat().st_mtime < time.time() - DAY_SECONDS:
+            if (changed := _modified(path)) is not None and changed < time.time() - DAY_SECONDS:
                 disk.remove(path)
 
     def _arriving(self) -> Path:
@@ -322,6 +333,13 @@ class _Objects:
 
     def _at(self, key: str) -> str:
         return f"{self._root}/{key}"
+
+
+def _modified(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # it was removed meanwhile
+        return None
 
 
 def _changed(information: dict[str, Any]) -> float | None:

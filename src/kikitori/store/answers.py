@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, Select, insert, select
 
 from kikitori.errors import NotFound
 from kikitori.store.database import Database, retried
@@ -65,11 +65,31 @@ class AnswerStore:
             made: Any = (await connection.execute(insert(answers).values(task=number, **row))).inserted_primary_key
         return Answer(id=int(made[0]), task_id=task_id, **(row | {"kind": AnswerKind(kind)}))
 
-    async def list(self, task_id: str) -> list[Answer]:
-        """Those of a task, the oldest first."""
-        found = select(answers).join(tasks, tasks.c.number == answers.c.task).where(tasks.c.id == task_id)
+    async def list(self, task_id: str, *, after: int = 0, limit: int = 1_000) -> list[Answer]:
+        """Those of a task that come after the one with the id ``after``, the oldest first."""
+        found = _of_task(select(answers), task_id).where(answers.c.id > after).order_by(answers.c.id).limit(limit)
         async with self._database.read() as connection:
-            return [_answer(row, task_id) for row in await connection.execute(found.order_by(answers.c.id))]
+            return [_answer(row, task_id) for row in await connection.execute(found)]
+
+    async def get(self, task_id: str, id: int) -> Answer:
+        """Raises NotFound."""
+        found = _of_task(select(answers), task_id).where(answers.c.id == id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(found)).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no answer {id} about this task.", remedy="GET …/answers lists them.")
+        return _answer(row, task_id)
+
+    async def translations(self, task_id: str) -> dict[int, str]:
+        """The languages of a task's translations by their ids, the oldest first."""
+        is_one = answers.c.kind == AnswerKind.TRANSLATION.value
+        found = _of_task(select(answers.c.id, answers.c.language), task_id).where(is_one).order_by(answers.c.id)
+        async with self._database.read() as connection:
+            return {row.id: row.language for row in await connection.execute(found)}
+
+
+def _of_task(found: Select[Any], task_id: str) -> Select[Any]:
+    return found.join(tasks, tasks.c.number == answers.c.task).where(tasks.c.id == task_id)
 
 
 def _answer(row: Row[Any], task_id: str) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kikitori.errors import NotFound
@@ -28,19 +28,25 @@ class CallbackStore:
         self._now = now
 
     async def due(
-        self, node_id: str, now: datetime, limit: int, lease_seconds: float, *, skip_hosts: Collection[str] = ()
+        self,
+        node_id: str,
+        now: datetime,
+        limit: int,
+        lease_seconds: float,
+        *,
+        skip_hosts: Collection[str] = (),
+        skip_owners: Collection[str] = (),
     ) -> list[Callback]:
         """The longest due ones, which from now on nobody else gets for ``lease_seconds``."""
+        found = _due(now, skip_hosts, skip_owners)
         async with self._database.read() as connection:
-            if (await connection.execute(_due(now, skip_hosts).limit(1))).first() is None:
+            if (await connection.execute(found.limit(1))).first() is None:
                 return []
-        return await self._claim(node_id, now, limit, timedelta(seconds=lease_seconds), skip_hosts)
+        return await self._claim(node_id, now, found.limit(limit), timedelta(seconds=lease_seconds))
 
     @retried
-    async def _claim(
-        self, node_id: str, now: datetime, limit: int, lease: timedelta, skip_hosts: Collection[str]
-    ) -> list[Callback]:
-        first = _due(now, skip_hosts).limit(limit).with_for_update(skip_locked=True)
+    async def _claim(self, node_id: str, now: datetime, found: Select[Any], lease: timedelta) -> list[Callback]:
+        first = found.with_for_update(skip_locked=True)
         async with self._database.write() as connection:
             these = callbacks.c.id.in_((await connection.scalars(first)).all())
             claim = update(callbacks).where(these, IS_PENDING, _is_free(now))
@@ -128,10 +134,13 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
     return or_(callbacks.c.locked_until.is_(None), callbacks.c.locked_until <= now)
 
 
-def _due(now: datetime, skip_hosts: Collection[str]) -> Select[Any]:
+def _due(now: datetime, skip_hosts: Collection[str], skip_owners: Collection[str]) -> Select[Any]:
     found = select(callbacks.c.id).where(IS_PENDING, callbacks.c.next_attempt_at <= now, _is_free(now))
     if skip_hosts:
         found = found.where(callbacks.c.host.not_in(list(skip_hosts)))
+    if skip_owners:
+        theirs = (tasks.c.number == callbacks.c.task, tasks.c.owner.in_(list(skip_owners)))
+        found = found.where(~exists().where(*theirs))
     return found.order_by(*OLDEST)
 
 
@@ -141,7 +150,7 @@ def _of_task(task_id: str) -> Select[Any]:
 
 def _with_task(*conditions: ColumnElement[bool]) -> Select[Any]:
     joined = callbacks.join(tasks, tasks.c.number == callbacks.c.task)
-    return select(callbacks, tasks.c.id.label("task_id")).select_from(joined).where(*conditions)
+    return select(callbacks, tasks.c.id.label("task_id"), tasks.c.owner).select_from(joined).where(*conditions)
 
 
 async def _one(connection: AsyncConnection, id: str) -> Callback:
@@ -152,6 +161,7 @@ def _callback(row: Row[Any]) -> Callback:
     return Callback(
         id=row.id,
         task_id=row.task_id,
+        owner=row.owner,
         url=row.url,
         status=CallbackStatus(row.status),
         attempts=row.attempts,

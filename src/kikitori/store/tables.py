@@ -246,3 +246,18 @@ secrets = Table(
     Column("created_at", UtcTime, nullable=False),
     **MYSQL_TABLE,
 )
+
+client_secrets = Table(
+    "client_secrets",
+    metadata,
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    Column("owner", String(200), nullable=False),
+    # The API key that it was made with; NULL: there was none.
+    Column("key_id", BigInteger),
+    Column("session", Json, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
+    **MYSQL_TABLE,
+)
+Index("ix_client_secrets_owner", client_secrets.c.owner, client_secrets.c.expires_at)

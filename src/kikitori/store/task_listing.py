@@ -8,10 +8,10 @@ and a group is merged from parts, each of them a stretch of one index.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     exists,
     func,
     literal,
@@ -28,39 +29,28 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.elements import UnaryExpression
-from sqlalchemy.sql.operators import custom_op
-from sqlalchemy.sql.visitors import replacement_traverse
 
 from kikitori.store.search import Term, owner_term, query_terms
-from kikitori.store.tables import task_tags, tasks
+from kikitori.store.tables import task_tags, tasks, transcripts
+from kikitori.store.task_filters import TIMES, Group, conditions_of, filters_of, parted, without_index
 from kikitori.store.task_queries import Place, TaskPage, TaskQuery, TaskSort, check_query, cursor_of, place_of
 from kikitori.store.task_records import TaskPriority, TaskRecord, TaskStatus
-from kikitori.store.task_rows import PRIORITY_NUMBERS, record_of
-from kikitori.store.task_search import has_terms, index_of
+from kikitori.store.task_rows import record_of
+from kikitori.store.task_search import MAX_TESTED, SAMPLE, has_terms, index_of, may_test_each, prepare_search
 
 TOTAL_BOUND = 10_000
 """More tasks than this are not counted."""
+SEARCH_BOUND = 1_000
+"""The same of a search in PostgreSQL: its index of words alone does not say which tasks are still there."""
 CLOCK_SKEW = timedelta(minutes=10)
 """How much the clocks of nodes may differ, and still each task is found by its time."""
 
 NULLABLE = {TaskSort.FINISHED_AT: tasks.c.finished_at, TaskSort.DURATION: tasks.c.duration}
-TIMES = frozenset({tasks.c.created_at, tasks.c.finished_at})
 RISING_PRIORITIES = (TaskPriority.LOW, TaskPriority.NORMAL, TaskPriority.HIGH)
 
 Choice = TypeVar("Choice", bound=StrEnum)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Tasks that follow each other in an order. Empty: of any status, of any priority."""
-
-    statuses: tuple[TaskStatus, ...] = ()
-    priorities: tuple[TaskPriority, ...] = ()
-    column: Column[Any] | None = None
-    """What orders them before their number does."""
-    is_null: bool = False
-    """Those whose ``column`` is not known, instead of all others."""
+Elsewhere: TypeAlias = tuple[FromClause, ColumnElement[int], list[ColumnElement[bool]]]
+"""Another table, its column of the tasks' numbers, and conditions on it."""
 
 
 async def list_tasks(connection: AsyncConnection, query: TaskQuery) -> TaskPage:
@@ -71,14 +61,15 @@ async def list_tasks(connection: AsyncConnection, query: TaskQuery) -> TaskPage:
     listing = _Listing(connection, query)
     if not groups or listing.is_empty:
         return TaskPage(tasks=(), total=0, total_is_exact=True, has_more=False, next=None)
-    await listing.find_bounds()
-    total = await listing.count(TOTAL_BOUND + 1)
-    places = await listing.places(groups, after, few=total <= TOTAL_BOUND)
+    bound = min(TOTAL_BOUND, SEARCH_BOUND) if listing.may_test_each else TOTAL_BOUND
+    await listing.prepare()
+    total = await listing.count(bound + 1)
+    places = await listing.places(groups, after, few=total <= bound) if total else []
     has_more, places = len(places) > query.limit, places[: query.limit]
     return TaskPage(
         tasks=await _records(connection, places, query.owner),
-        total=min(total, TOTAL_BOUND),
-        total_is_exact=total <= TOTAL_BOUND,
+        total=min(total, bound),
+        total_is_exact=total <= bound,
         has_more=has_more,
         next=cursor_of(query, places[-1]) if has_more else None,
     )
@@ -130,12 +121,19 @@ class _Listing:
         self._dialect = connection.dialect.name
         self._query = query
         self._terms = query_terms(query.text)
+        self.may_test_each = bool(self._terms) and may_test_each(self._dialect)
         self.is_empty = bool(query.text.strip()) and not self._terms
-        self._filters = _filters(query)
+        self._filters = filters_of(query)
+        self._tests_each = False
+        """Each task that passes the other filters is tested for the words."""
+        self._hits: list[int] | None = None
+        """All tasks that were found, where these are few."""
 
-    async def find_bounds(self) -> None:
-        """What a time of creation says about numbers, so that each index can be cut there."""
+    async def prepare(self) -> None:
+        """Among others, find what a time of creation says about numbers, so that each index can be cut there."""
         query = self._query
+        if self.may_test_each:
+            await prepare_search(self._connection)
         if query.created_after is not None:
             await self._bound_below(query.created_after)
         ends = [time for time in (query.created_before, query.finished_before) if time is not None]
@@ -157,7 +155,36 @@ class _Listing:
     async def count(self, bound: int) -> int:
         """How many there are on all pages; ``bound`` when it is that many or more."""
         whole = Group(statuses=_asked_statuses(self._query) or (), priorities=self._query.priorities)
-        return await self._count_of(whole, bound)
+        return await (self._search(whole, bound) if self.may_test_each else self._count_of(whole, bound))
+
+    async def _search(self, whole: Group, bound: int) -> int:
+        """How many there are, up to ``bound``. If fewer, they are kept, since a search for rare words is not cheap."""
+        self._tests_each = await self._is_better_tested(whole, bound)
+        statement, number = self._select(whole, in_order=False)
+        found = list(await self._connection.scalars(statement.with_only_columns(number).limit(bound)))
+        self._hits = found if len(found) < bound else None
+        return len(found)
+
+    async def _is_better_tested(self, whole: Group, bound: int) -> bool:
+        """Whether few tasks pass the other filters, or many of these have the words.
+
+        Databases know neither how many tasks pass several filters, nor which words go with them.
+        """
+        query = self._query
+        is_filtered = query.owner is not None or query.tag or self._filters or conditions_of(whole)
+        if not is_filtered:
+            return False
+        passing, number = self._select_from(self._tagged(), whole, in_order=True)
+        passing = passing.with_only_columns(number.label("task"))
+        some = passing.limit(MAX_TESTED).subquery()
+        newest = passing.order_by(number.desc()).limit(SAMPLE).subquery()
+        heard = newest.join(transcripts, transcripts.c.task == newest.c.task)
+        counts = select(
+            select(func.count()).select_from(some).scalar_subquery().label("passing"),
+            select(func.count()).select_from(heard).where(self._has_words()).scalar_subquery().label("hits"),
+        )
+        row = (await self._connection.execute(counts)).one()
+        return bool(row.passing < MAX_TESTED or row.hits * MAX_TESTED > bound * SAMPLE)
 
     async def _count_of(self, group: Group, bound: int) -> int:
         statement, number = self._select(group, in_order=False)
@@ -192,7 +219,8 @@ class _Listing:
 
     def _parts(self, group: Group) -> list[Group]:
         """Stretches of one index in the order of numbers: one status or priority each, where several are asked for."""
-        if group.column is not None or self._query.tag or self._terms:
+        is_one = self._query.tag or (self._terms and not self._tests_each) or self._hits is not None
+        if group.column is not None or is_one:
             return [group]
         if group.statuses:
             return [replace(group, statuses=(status,)) for status in group.statuses]
@@ -212,49 +240,63 @@ class _Listing:
 
         ``in_order``: along the index of the order, however few pass.
         """
-        found, conditions = self._found_elsewhere(), [*self._filters, *_conditions(group)]
+        if self._hits is not None:
+            return select(tasks.c.number).where(_is_one_of(self._hits), *conditions_of(group)), tasks.c.number
+        if not self._tests_each:
+            return self._select_from([*self._tagged(), *self._worded()], group, in_order=in_order)
+        statement, number = self._select_from(self._tagged(), group, in_order=in_order)
+        # A value, not EXISTS: that one is taken for a join, with more transcripts tested than there are tasks.
+        heard = select(self._has_words()).where(transcripts.c.task == number).correlate_except(transcripts)
+        return statement.where(heard.scalar_subquery()), number
+
+    def _select_from(
+        self, found: Sequence[Elsewhere], group: Group, *, in_order: bool
+    ) -> tuple[Select[Any], ColumnElement[int]]:
+        conditions = [*self._filters, *conditions_of(group)]
         if in_order and group.column is not None:
             conditions += [exists().where(number == tasks.c.number, *tests) for _, number, tests in found]
             return self._along(group.column, conditions), tasks.c.number
         if not found:
-            tests, times = _parted(conditions, TIMES if in_order else frozenset())
-            return select(tasks.c.number).where(*self._of_owner(), *tests, *self._without_index(times)), tasks.c.number
+            tests, times = parted(conditions, TIMES if in_order else frozenset())
+            return select(tasks.c.number).where(*self._of_owner(), *tests, *self._plain(times)), tasks.c.number
         source, first, _ = found[0]
         for table, number, _ in found[1:]:
             source = source.join(table, number == first)
         if conditions or group.column is not None:
             source = source.join(tasks, tasks.c.number == first)
         tests = [test for _, _, some in found for test in some]
-        return select(first).select_from(source).where(*tests, *self._without_index(conditions)), first
+        return select(first).select_from(source).where(*tests, *self._plain(conditions)), first
 
     def _along(self, column: Column[Any], conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
         name = f"ix_tasks_{'owner_' if self._query.owner is not None else ''}{column.name}"
-        others, own = _parted(conditions, frozenset({column}))
-        statement = select(tasks.c.number).where(*self._of_owner(), *own, *self._without_index(others))
+        others, own = parted(conditions, frozenset({column}))
+        statement = select(tasks.c.number).where(*self._of_owner(), *own, *self._plain(others))
         return statement.with_hint(tasks, f"FORCE INDEX ({name})", "mysql")
 
     def _of_owner(self) -> list[ColumnElement[bool]]:
         return [] if self._query.owner is None else [tasks.c.owner == self._query.owner]
 
-    def _without_index(self, conditions: Sequence[ColumnElement[bool]]) -> list[ColumnElement[bool]]:
-        """SQLite knows little of how values are spread: it is told which of its indexes would lead astray."""
-        if self._dialect != "sqlite":
-            return list(conditions)
-        return [replacement_traverse(test, {}, _without_index) for test in conditions]
+    def _plain(self, conditions: Sequence[ColumnElement[bool]]) -> list[ColumnElement[bool]]:
+        return without_index(self._dialect, conditions)
 
-    def _found_elsewhere(self) -> list[tuple[FromClause, ColumnElement[int], list[ColumnElement[bool]]]]:
-        """Tables that say which tasks have the tag and the words."""
+    def _has_words(self) -> ColumnElement[bool]:
+        return has_terms(self._dialect, self._terms)
+
+    def _tagged(self) -> list[Elsewhere]:
+        """Where it is said which tasks have the tag."""
         query = self._query
-        found: list[tuple[FromClause, ColumnElement[int], list[ColumnElement[bool]]]] = []
-        if query.tag:
-            tagged: list[ColumnElement[bool]] = [task_tags.c.tag == query.tag]
-            tagged += [task_tags.c.owner == query.owner] if query.owner is not None else []
-            found.append((task_tags, task_tags.c.task, tagged))
-        if self._terms:
-            owned = [Term(owner_term(query.owner))] if query.owner is not None else []
-            index, number = index_of(self._dialect)
-            found.append((index, number, [has_terms(self._dialect, [*self._terms, *owned])]))
-        return found
+        if not query.tag:
+            return []
+        owned = [task_tags.c.owner == query.owner] if query.owner is not None else []
+        return [(task_tags, task_tags.c.task, [task_tags.c.tag == query.tag, *owned])]
+
+    def _worded(self) -> list[Elsewhere]:
+        """Where it is said which tasks have the words."""
+        if not self._terms:
+            return []
+        owned = [Term(owner_term(self._query.owner))] if self._query.owner is not None else []
+        index, number = index_of(self._dialect)
+        return [(index, number, [has_terms(self._dialect, [*self._terms, *owned])])]
 
     def _is_behind(self, group: Group, number: ColumnElement[int], place: Place) -> ColumnElement[bool]:
         down = self._query.descending
@@ -271,50 +313,6 @@ class _Listing:
         return column.desc() if self._query.descending else column.asc()
 
 
-def _filters(query: TaskQuery) -> list[ColumnElement[bool]]:
-    """All but owner, status, priority, tag and text."""
-    equal = {
-        tasks.c.language: query.language,
-        tasks.c.engine: query.engine,
-        tasks.c.model: query.model,
-        tasks.c.platform: query.platform,
-    }
-    filters = [column == value for column, value in equal.items() if value is not None]
-    if query.created_after is not None:
-        filters.append(tasks.c.created_at >= query.created_after)
-    if query.created_before is not None:
-        filters.append(tasks.c.created_at < query.created_before)
-    if query.finished_after is not None:
-        filters.append(tasks.c.finished_at >= query.finished_after)
-    if query.finished_before is not None:
-        filters.append(tasks.c.finished_at < query.finished_before)
-    return filters
-
-
-def _conditions(group: Group) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if group.statuses:
-        conditions.append(tasks.c.status.in_([status.value for status in group.statuses]))
-    if group.priorities:
-        conditions.append(tasks.c.priority.in_([PRIORITY_NUMBERS[priority] for priority in group.priorities]))
-    if group.column is not None:
-        conditions.append(group.column.is_(None) if group.is_null else group.column.is_not(None))
-    return conditions
-
-
-def _parted(
-    conditions: Sequence[ColumnElement[bool]], columns: frozenset[Column[Any]]
-) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
-    """Those that are not about ``columns``, and those that are."""
-    others: list[ColumnElement[bool]] = []
-    own: list[ColumnElement[bool]] = []
-    for test in conditions:
-        (others if columns.isdisjoint(test.get_children()) else own).append(test)
-    return others, own
-
-
-def _without_index(element: Any, **more: Any) -> Any:
-    """A column behind a plus is a value like any other."""
-    if isinstance(element, Column) and element.table is tasks:
-        return UnaryExpression(element, operator=custom_op("+"), type_=element.type)
-    return None
+def _is_one_of(numbers: Sequence[int]) -> ColumnElement[bool]:
+    # In the text of the statement: a thousand parameters take longer than all the rest.
+    return tasks.c.number.in_(bindparam("numbers", numbers, expanding=True, literal_execute=True))

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kikitori.errors import Busy
 from kikitori.store.tables import tasks
 from kikitori.store.task_records import TaskPriority
 from kikitori.store.task_rows import PRIORITY_NUMBERS
@@ -31,6 +32,8 @@ MAX_BETWEEN = 2_000
 """Tasks of a class that are looked at one by one."""
 MAX_COLUMNS = 500
 """Of one statement; each database allows a few more."""
+
+FULL_RETRY_SECONDS = 30.0
 
 IS_QUEUED = tasks.c.rank.is_not(None)
 """What the indexes of the queue hold; the status of these is ``queued``."""
@@ -97,6 +100,18 @@ async def count_queued(connection: AsyncConnection, bound: int) -> int:
     """How many wait; ``bound`` when it is that many or more."""
     waiting = select(tasks.c.number).where(IS_QUEUED).limit(bound).subquery()
     return (await connection.scalar(select(func.count()).select_from(waiting))) or 0
+
+
+async def check_room(connection: AsyncConnection, more: int, max_queued: int) -> None:
+    """Raises Busy when ``more`` tasks would be too many (0: any number may wait)."""
+    if not max_queued or not more:
+        return
+    waiting = await count_queued(connection, max_queued + 1)
+    if waiting + more > max_queued:
+        room = f"The queue is full: {waiting} tasks wait"
+        raise Busy(
+            f"{room}." if more == 1 else f"{room}, and {more} more are too many.", retry_after=FULL_RETRY_SECONDS
+        )
 
 
 async def positions(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -62,6 +62,16 @@ class Checkpoint:
     language_probability: float = 0.0
     text: str = ""
     """The end of the text so far, where the next chunk is conditioned on it."""
+    chunk_start: float | None = None
+    """Where the chunk began that ``seconds`` lies in; None: the next one begins there."""
+    attempt: int = 0
+    """The attempt that got so far; those after it brought nothing new."""
+    from_seconds: float = 0.0
+    """Where the attempt began that decodes now, or did last: what lies before was heard in the time of others."""
+
+    def taken_up(self) -> Checkpoint:
+        """As a new attempt finds it."""
+        return replace(self, from_seconds=self.seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,7 @@ class NewTask:
     file_name: str = ""
     """What the caller calls it; never a path."""
     model: str = ""
+    """As asked for; of a task that was begun, the one that it ran on."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Decode options that were given, by name, as JSON values."""
     formats: tuple[str, ...] = ()
@@ -99,6 +110,8 @@ class TaskRecord(NewTask):
 
     status: TaskStatus
     created_at: datetime
+    asked_model: str = ""
+    """``model`` as the caller asked for it: what a retry runs on."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration: float | None = None
@@ -121,6 +134,15 @@ class TaskRecord(NewTask):
         if self.status is TaskStatus.SUCCEEDED:
             return 100.0
         return round(min(100.0, 100.0 * self.seconds_done / self.duration), 1) if self.duration else 0.0
+
+    def asks_for_the_same(self, new: NewTask) -> bool:
+        """Whether ``new`` is the request that this task was made from, sent again.
+
+        What a node has found out since does not count: which model it ran on, and how large the linked file is.
+        """
+        mine, theirs = ((task.url, task.task_type, dict(task.options)) for task in (self, new))
+        same_file = new.media_key is None or self.media_bytes in (None, new.media_bytes)
+        return mine == theirs and self.asked_model == new.model and same_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +181,8 @@ class Callback:
     attempts: int
     next_attempt_at: datetime | None
     created_at: datetime
+    owner: str = ""
+    """Of the task."""
     delivered_at: datetime | None = None
 
 

@@ -37,6 +37,8 @@ LENGTHS = {
     "parent": 40,
 }
 MAX_TAG = 100
+ASKED_MODEL = "model"
+"""Beside the decode options that were asked for, none of which is called so: the column tells what ran."""
 
 
 def check_task(task: NewTask) -> None:
@@ -70,7 +72,7 @@ def new_row(task: NewTask, *, now: datetime, rank: int) -> dict[str, Any]:
         "model": task.model,
         "engine": "",
         "mode": "",
-        "options": dict(task.options),
+        "options": {**task.options, ASKED_MODEL: task.model},
         "formats": list(task.formats),
         "tags": list(task.tags),
         "platform": task.platform,
@@ -94,7 +96,12 @@ def new_record(task: NewTask, *, now: datetime) -> TaskRecord:
     """What ``new_row`` stores."""
     asked: dict[str, Any] = {field.name: getattr(task, field.name) for field in fields(NewTask)}
     asked["file_name"] = storable(task.file_name)[:MAX_FILE_NAME]
-    return TaskRecord(**asked, status=TaskStatus.QUEUED, created_at=now)
+    return TaskRecord(**asked, status=TaskStatus.QUEUED, created_at=now, asked_model=task.model)
+
+
+def asked_model(row: Row[Any]) -> str:
+    """The model that the caller of the task in ``row`` wants."""
+    return str(row.options.get(ASKED_MODEL, row.model))
 
 
 def record_of(row: Row[Any]) -> TaskRecord:
@@ -108,7 +115,8 @@ def record_of(row: Row[Any]) -> TaskRecord:
         media_bytes=row.media_bytes,
         file_name=row.file_name,
         model=row.model,
-        options=row.options,
+        asked_model=asked_model(row),
+        options={name: value for name, value in row.options.items() if name != ASKED_MODEL},
         formats=tuple(row.formats),
         tags=tuple(row.tags),
         platform=row.platform,

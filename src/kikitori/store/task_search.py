@@ -17,9 +17,11 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    select,
 )
 from sqlalchemy.dialects.mysql import match as mysql_match
 from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kikitori.store.search import Term, mysql_word
 from kikitori.store.tables import transcripts
@@ -31,6 +33,34 @@ sqlite_index = Table(
     Column("transcript_search", String),
 )
 """SQLite's index is a table, with a column named like itself to ask it by. The migration makes it."""
+
+MAX_TESTED = 6_000
+"""So many transcripts are rather tested one by one than looked up in the index of words."""
+SAMPLE = 300
+"""So many transcripts say how frequent words are."""
+
+PLANNING = {
+    # After some runs a plan is made for any words at all. It is the wrong one for most.
+    "plan_cache_mode": "force_custom_plan",
+    # Of these two, the start alone takes longer than a page.
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    # With less, it is forgotten which rows of a page of the table have the words, and all are tested.
+    "work_mem": "32MB",
+    # To test a text for words, it has to be unpacked: forty times as dear as other tests.
+    "cpu_operator_cost": "0.1",
+}
+"""How PostgreSQL shall plan a search."""
+
+
+async def prepare_search(connection: AsyncConnection) -> None:
+    """For PostgreSQL, until the end of the transaction."""
+    await connection.execute(select(*(func.set_config(name, value, True) for name, value in PLANNING.items())))
+
+
+def may_test_each(dialect: str) -> bool:
+    """Whether a transcript can be asked for its words without the index."""
+    return dialect == "postgresql"
 
 
 def stored_terms(dialect: str, terms: Sequence[str]) -> ColumnElement[object]:

@@ -105,6 +105,12 @@ async def forget_work(connection: AsyncConnection, number: int) -> None:
     await connection.execute(delete(segments).where(segments.c.task == number))
 
 
+async def store_text_again(connection: AsyncConnection, row: Row[Any]) -> None:
+    """The text of a task whose segments were changed, and what it is found by."""
+    await connection.execute(delete(transcripts).where(transcripts.c.task == row.number))
+    await _store_text(connection, row)
+
+
 async def _store_text(connection: AsyncConnection, row: Row[Any]) -> None:
     found = select(segments.c.text).where(segments.c.task == row.number).order_by(segments.c.id)
     text = "".join((await connection.scalars(found)).all()).strip()

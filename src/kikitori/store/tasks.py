@@ -6,14 +6,15 @@ for dead, and whose task another one has begun since, is refused with LostTask.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Row, Select, delete, func, insert, select
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kikitori.errors import Busy, Conflict, NotFound
+from kikitori.errors import Conflict, NotFound
 from kikitori.store import task_queue
 from kikitori.store.database import Database, retried
 from kikitori.store.keys import utc_now
@@ -38,6 +39,7 @@ from kikitori.store.task_rows import (
     MAX_FILE_NAME,
     PRIORITIES,
     PRIORITY_NUMBERS,
+    asked_model,
     check_task,
     checkpoint_row,
     event_of,
@@ -61,12 +63,12 @@ from kikitori.store.task_steps import (
     is_in,
     queue_again,
     row_of,
+    store_text_again,
 )
 from kikitori.types import Segment
 
 __all__ = ["LostTask", "TaskPage", "TaskQuery", "TaskStore"]
 
-FULL_RETRY_SECONDS = 30.0
 QUEUED = TaskStatus.QUEUED
 CRASHED = TaskError(
     code="crashed",
@@ -102,21 +104,21 @@ class TaskStore:
     async def create(self, tasks: Sequence[NewTask], *, max_queued: int = 0) -> Records:
         """All or none. A task whose owner used its idempotency key before is the task of that time.
 
-        Raises InvalidOption; Busy when more than ``max_queued`` would wait (0: any number may).
+        Raises InvalidOption; Conflict when that one asks for something else; Busy when more than ``max_queued`` would
+        wait (0: any number may).
         """
         for task in tasks:
             check_task(task)
         async with self._database.write() as connection:
             known = await _known_keys(connection, tasks)
             fresh = _first_of_each(task for task in tasks if (task.owner, task.idempotency_key) not in known)
-            if max_queued and fresh:
-                waiting = await task_queue.count_queued(connection, max_queued + 1)
-                if waiting + len(fresh) > max_queued:
-                    raise Busy(f"The queue is full: {waiting} tasks wait.", retry_after=FULL_RETRY_SECONDS)
+            await task_queue.check_room(connection, len(fresh), max_queued)
             made = await self._insert(connection, fresh)
-        by_id = {record.id: record for record in made}
-        known |= {(record.owner, record.idempotency_key): record for record in made if record.idempotency_key}
-        return [by_id.get(task.id) or known[task.owner, task.idempotency_key] for task in tasks]
+            by_id = {record.id: record for record in made}
+            known |= {(record.owner, record.idempotency_key): record for record in made if record.idempotency_key}
+            found = [by_id.get(task.id) or known[task.owner, task.idempotency_key] for task in tasks]
+            _require_same(found, tasks)
+            return found
 
     @retried
     async def request_cancel(self, id: str, owner: str | None) -> TaskRecord:
@@ -139,16 +141,21 @@ class TaskStore:
             return await _record(connection, id)
 
     @retried
-    async def retry(self, id: str, owner: str | None) -> TaskRecord:
-        """Start a failed, cancelled or expired task again, from nothing. Raises NotFound, Conflict."""
+    async def retry(self, id: str, owner: str | None, *, max_queued: int = 0) -> TaskRecord:
+        """Start a failed, cancelled or expired task again, from nothing. Raises NotFound, Conflict, Busy."""
         may = FINAL - {TaskStatus.SUCCEEDED}
         async with self._database.write() as connection:
             row = await _locked(connection, id, owner)
             if TaskStatus(row.status) not in may:
-                raise Conflict(f"The task is {row.status}.", remedy="Only a failed, cancelled or expired one can.")
+                raise Conflict(
+                    f"The task is {row.status}.", remedy="Only a failed, cancelled or expired one can be begun again."
+                )
+            if row.url is None and row.media_key is None:
+                raise Conflict("The recording of this task was removed.", remedy="Send it again as a new task.")
+            await task_queue.check_room(connection, 1, max_queued)
             now = self._now()
             [rank] = await task_queue.ranks(connection, [(row.owner, PRIORITIES[row.priority])])
-            values = _FRESH | {"rank": rank, "queued_at": now}
+            values = _FRESH | {"rank": rank, "queued_at": now, "model": asked_model(row)}
             if row.expires_at is not None and row.expires_at <= now:
                 values |= {"expires_at": None}
             await change(connection, [is_id(id), is_in(may)], values)
@@ -180,6 +187,25 @@ class TaskStore:
             await connection.execute(delete(tasks).where(tasks.c.number == row.number))
             return record_of(row)
 
+    @retried
+    async def replace_segment(self, id: str, owner: str | None, segment: Segment, *, was: str) -> bool:
+        """Put ``segment`` in the place of the one with its number; False: that one does not say ``was`` any more.
+
+        The text, what it is found by, and an event go with it. Raises NotFound; Conflict before the task has ended.
+        """
+        async with self._database.write() as connection:
+            row = await _locked(connection, id, owner)
+            if not TaskStatus(row.status).is_final:
+                raise Conflict(f"The task is {row.status}.", remedy="Its text can be corrected when it has ended.")
+            values = segment_row(row.number, segment)
+            this = (segments_table.c.task == row.number, segments_table.c.id == segment.id)
+            if storable(was) != await connection.scalar(select(segments_table.c.text).where(*this)):
+                return False
+            await connection.execute(update(segments_table).where(*this).values(values))
+            await store_text_again(connection, row)
+            await add_event(connection, row.number, "corrected", {"segment": segment.id}, self._now())
+            return True
+
     # For readers ---------------------------------------------------------------------------------------------------
 
     async def get(self, id: str, owner: str | None) -> TaskRecord:
@@ -196,6 +222,7 @@ class TaskStore:
             # Ten hours of speech are much to unpack: in parts, so that others have their turn.
             async for rows in (await connection.stream(found)).partitions(PART):
                 segments += map(segment_of, rows)
+                await asyncio.sleep(0)  # a driver that has the next rows already does not wait
             return TaskResult(task=record_of(row), segments=tuple(segments))
 
     async def segments(self, id: str, *, after: int = 0, limit: int = 1000) -> Segments:
@@ -291,8 +318,6 @@ class TaskStore:
         task: TaskRecord,
         *,
         duration: float | None,
-        language: str,
-        language_probability: float,
         model: str,
         engine: str,
         mode: str,
@@ -301,8 +326,6 @@ class TaskStore:
         values: dict[str, Any] = {
             "status": TaskStatus.RUNNING.value,
             "duration": duration,
-            "language": language,
-            "language_probability": language_probability,
             "model": model,
             "engine": engine,
             "mode": mode,
@@ -322,8 +345,11 @@ class TaskStore:
         seconds_done: float,
         duration: float | None,
         checkpoint: Checkpoint | None,
+        language: tuple[str, float] | None = None,
     ) -> bool:
         """Store what was decoded; True: the task shall be cancelled. A ``checkpoint`` None keeps the last one.
+
+        ``language`` comes with its probability as soon as it is known.
 
         May be repeated: a commit whose answer was lost leaves the same segments as one that was seen.
         """
@@ -332,6 +358,8 @@ class TaskStore:
             values["duration"] = duration
         if checkpoint is not None:
             values["checkpoint"] = checkpoint_row(checkpoint)
+        if language is not None:
+            values["language"], values["language_probability"] = language
         async with self._database.write() as connection:
             row = await _held(connection, task, values)
             if segments:
@@ -346,7 +374,10 @@ class TaskStore:
         async with self._database.write() as connection:
             row = await _held(connection, task, {"node": task.node})
             checkpoint = Checkpoint(**row.checkpoint) if row.checkpoint else Checkpoint(seconds=0.0, segments=0)
-            await _held(connection, task, {"seconds_done": checkpoint.seconds})
+            values: dict[str, Any] = {"seconds_done": checkpoint.seconds}
+            if row.checkpoint:
+                values["checkpoint"] = checkpoint_row(checkpoint.taken_up())
+            await _held(connection, task, values)
             if await _forget_segments(connection, row.number, checkpoint.segments):
                 # Whoever follows the task has heard them.
                 await add_status(connection, row, self._now(), segments=checkpoint.segments)
@@ -400,15 +431,24 @@ class TaskStore:
 
     @retried
     async def expand(
-        self, task: TaskRecord, children: Sequence[NewTask], *, details: Mapping[str, Any] | None = None
+        self,
+        task: TaskRecord,
+        children: Sequence[NewTask],
+        *,
+        details: Mapping[str, Any] | None = None,
+        max_queued: int = 0,
     ) -> Records:
-        """A playlist: its entries become tasks, and itself is done. ``details`` are added to its own."""
+        """A playlist: its entries become tasks, and itself is done. ``details`` are added to its own.
+
+        Raises Busy when the queue has no room for all of them.
+        """
         for child in children:
             check_task(child)
         own: dict[str, Any] = {"details": {**task.details, **(details or {})}}
         async with self._database.write() as connection:
             ended = await end(connection, is_held(task), task.id, TaskStatus.SUCCEEDED, now=self._now(), **own)
             if ended is not None:
+                await task_queue.check_room(connection, len(children), max_queued)
                 return await self._insert(connection, children)
             await _ended_before(connection, task, TaskStatus.SUCCEEDED)
             made = await _rows_of(connection, [child.id for child in children])
@@ -446,7 +486,9 @@ class TaskStore:
         except_ids: Collection[str] = (),
         begun_before: datetime | None = None,
     ) -> Ids:
-        """The tasks of nodes that died go to the front of the queue; those that did so too often fail.
+        """The tasks of nodes that died go to the front of the queue.
+
+        Those that did so too often without getting any further fail.
 
         ``except_ids``, and what was not ``begun_before``, are worked on after all: a node looks this way for what it
         dropped itself. The ids of all that were changed. Several nodes may do this at once.
@@ -470,27 +512,11 @@ class TaskStore:
             now = self._now()
             if row.cancel_requested:
                 await end(connection, is_held(task), task.id, TaskStatus.CANCELLED, now=now)
-            elif row.attempts >= max_attempts:
+            elif _fruitless(row) >= max_attempts:
                 await end(connection, is_held(task), task.id, TaskStatus.FAILED, now=now, error=CRASHED)
             else:
                 await queue_again(connection, row, now=now, reason="recovered", attempts=row.attempts)
             return True
-
-    async def finished_before(self, time: datetime, limit: int, *, with_media: bool = False) -> Records:
-        """The oldest first; ``with_media``: only those whose media are in the store."""
-        found = select(tasks).where(tasks.c.finished_at < time)
-        if with_media:
-            found = found.where(tasks.c.media_key.is_not(None), tasks.c.fetched == with_media)
-        async with self._database.read() as connection:
-            rows = await connection.execute(found.order_by(tasks.c.finished_at).limit(limit))
-            return [record_of(row) for row in rows]
-
-    @retried
-    async def forget_media(self, id: str) -> None:
-        """The recording of a task was removed."""
-        gone = {"media_key": None, "media_bytes": None, "fetched": False}
-        async with self._database.write() as connection:
-            await change(connection, [is_id(id), is_in(FINAL)], gone)
 
     async def _insert(self, connection: AsyncConnection, new: Sequence[NewTask]) -> Records:
         if not new:
@@ -532,6 +558,11 @@ _FRESH: dict[str, Any] = {
 """A task before anybody began it."""
 
 
+def _fruitless(row: Row[Any]) -> int:
+    """How many attempts there were since one that got on with the task."""
+    return int(row.attempts) - (Checkpoint(**row.checkpoint).attempt if row.checkpoint else 0)
+
+
 async def _begin(connection: AsyncConnection, rows: Sequence[Row[Any]], node_id: str, now: datetime) -> Records:
     numbers = [row.number for row in rows]
     these = tasks.c.number.in_(numbers)
@@ -571,6 +602,17 @@ def _first_of_each(new: Iterable[NewTask]) -> list[NewTask]:
     for task in new:
         found.setdefault((task.owner, task.idempotency_key) if task.idempotency_key else task.id, task)
     return list(found.values())
+
+
+def _require_same(found: Iterable[TaskRecord], asked: Iterable[NewTask]) -> None:
+    """An idempotency key stands for one request; raises Conflict when it comes with another one."""
+    for record, new in zip(found, asked, strict=True):
+        if record.id != new.id and not record.asks_for_the_same(new):
+            raise Conflict(
+                f"The idempotency key is that of the task {record.id}, which asks for something else.",
+                remedy="Use a new key for a new task.",
+                param="idempotency_key",
+            )
 
 
 async def _locked(connection: AsyncConnection, id: str, owner: str | None) -> Row[Any]:

@@ -34,7 +34,10 @@ MAX_BYTES = 256 * 1024
 TIMEOUT_SECONDS = 15.0
 AT_ONCE = 100
 AT_ONCE_PER_HOST = 10
-"""A receiver that is slow keeps this many deliveries waiting, and no more."""
+"""A receiver that is slow keeps this many deliveries waiting, and no more.
+
+All receivers of one owner together keep no more than half of what the others leave: there is always room for one more.
+"""
 POLL_SECONDS = 5.0
 """Callbacks of other nodes, and of nodes that died, are found within this time."""
 LEAST_WAIT_SECONDS = 0.5
@@ -48,7 +51,14 @@ class Outbox(Protocol):
     """Callbacks to send; ``store.callbacks.CallbackStore``."""
 
     async def due(
-        self, node_id: str, now: datetime, limit: int, lease_seconds: float, *, skip_hosts: Collection[str] = ()
+        self,
+        node_id: str,
+        now: datetime,
+        limit: int,
+        lease_seconds: float,
+        *,
+        skip_hosts: Collection[str] = (),
+        skip_owners: Collection[str] = (),
     ) -> Sequence[Callback]:
         """The longest due ones, which from now on nobody else gets for ``lease_seconds``."""
         ...
@@ -108,8 +118,8 @@ class CallbackSender:
         self._poll_seconds, self._now, self._chance = poll_seconds, now, chance
         self._listener = listener
         self._places = Places(at_once, at_once_per_host)
-        self._held: dict[str, deque[tuple[Callback, datetime]]] = {}
-        """Claimed, but its host has no place yet; worth something until the time beside it."""
+        self._held: deque[tuple[Callback, datetime]] = deque()
+        """Claimed, but its host or its owner has no place yet; worth something until the time beside it."""
         self._woken = asyncio.Event()
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
@@ -171,6 +181,7 @@ class CallbackSender:
                     self._places.free,
                     self._lease.total_seconds(),
                     skip_hosts=self._places.full_hosts(),
+                    skip_owners=self._places.full_owners(),
                 )
                 if not claimed:
                     break
@@ -186,12 +197,20 @@ class CallbackSender:
     def _begin(
         self, claimed: Sequence[Callback], until: datetime, group: asyncio.TaskGroup, client: httpx.AsyncClient
     ) -> None:
-        for callback in claimed:
-            host = host_of(callback.url)
-            if self._places.take(host):
-                group.create_task(self._serve(host, callback, client))
+        self._held += [(callback, until) for callback in claimed]
+        self._begin_held(group, client)
+
+    def _begin_held(self, group: asyncio.TaskGroup, client: httpx.AsyncClient) -> None:
+        """Send what has a place now; what nobody could send in time is due again by itself."""
+        now = self._now()
+        for _ in range(len(self._held)):
+            callback, until = self._held.popleft()
+            if now >= until:
+                continue
+            if self._places.take(host_of(callback.url), callback.owner):
+                group.create_task(self._serve(callback, group, client))
             else:
-                self._held.setdefault(host, deque()).append((callback, until))
+                self._held.append((callback, until))
 
     def _seconds_until(self, next_due: datetime | None) -> float:
         if next_due is None:
@@ -199,25 +218,14 @@ class CallbackSender:
         seconds = (next_due - self._now()).total_seconds()
         return min(self._poll_seconds, seconds if seconds > 0 else LEAST_WAIT_SECONDS)
 
-    async def _serve(self, host: str, callback: Callback | None, client: httpx.AsyncClient) -> None:
-        """Keep one place at ``host`` as long as claimed callbacks wait for it."""
+    async def _serve(self, callback: Callback, group: asyncio.TaskGroup, client: httpx.AsyncClient) -> None:
         try:
-            while callback is not None:
-                with log_ids(task=callback.task_id):
-                    await self._deliver(callback, client)
-                callback = self._next_held(host)
+            with log_ids(task=callback.task_id):
+                await self._deliver(callback, client)
         finally:
-            self._places.leave(host)
+            self._places.leave(host_of(callback.url), callback.owner)
             self.wake()
-
-    def _next_held(self, host: str) -> Callback | None:
-        waiting = self._held.get(host)
-        while waiting:
-            callback, until = waiting.popleft()
-            if self._now() < until:
-                return callback
-        self._held.pop(host, None)
-        return None
+        self._begin_held(group, client)
 
     async def _deliver(self, callback: Callback, client: httpx.AsyncClient) -> None:
         at = self._now()
@@ -283,29 +291,40 @@ class CallbackSender:
 
 
 class Places:
-    """How many deliveries run: in all, and to each host."""
+    """How many deliveries run: in all, to each host, and of each owner."""
 
     def __init__(self, most: int, most_per_host: int) -> None:
         self._most, self._most_per_host = most, most_per_host
-        self._taken: Counter[str] = Counter()
+        self._hosts: Counter[str] = Counter()
+        self._owners: Counter[str] = Counter()
 
     @property
     def free(self) -> int:
-        return self._most - self._taken.total()
+        return self._most - self._hosts.total()
 
-    def take(self, host: str) -> bool:
-        if self.free <= 0 or self._taken[host] >= self._most_per_host:
+    def take(self, host: str, owner: str) -> bool:
+        if self.free <= 0 or self._hosts[host] >= self._most_per_host or self._is_full(owner):
             return False
-        self._taken[host] += 1
+        self._hosts[host] += 1
+        self._owners[owner] += 1
         return True
 
-    def leave(self, host: str) -> None:
-        self._taken[host] -= 1
-        if not self._taken[host]:
-            del self._taken[host]
+    def leave(self, host: str, owner: str) -> None:
+        for taken, name in ((self._hosts, host), (self._owners, owner)):
+            taken[name] -= 1
+            if not taken[name]:
+                del taken[name]
 
     def full_hosts(self) -> list[str]:
-        return [host for host, taken in self._taken.items() if taken >= self._most_per_host]
+        return [host for host, taken in self._hosts.items() if taken >= self._most_per_host]
+
+    def full_owners(self) -> list[str]:
+        return [owner for owner in self._owners if self._is_full(owner)]
+
+    def _is_full(self, owner: str) -> bool:
+        """It has half of what the others leave, or more."""
+        left = self.free + self._owners[owner]
+        return self._owners[owner] >= (left + 1) // 2
 
 
 def _log(callback: Callback, attempt: CallbackAttempt, status: CallbackStatus) -> None:

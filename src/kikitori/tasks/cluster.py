@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 MISSED_HEARTBEATS = 3
-MAX_ATTEMPTS = 10
-"""A task whose nodes died so often is taken for the cause."""
+MAX_ATTEMPTS = 5
+"""A task whose nodes died so often, without getting any further, is taken for the cause."""
 
 
 def utc_now() -> datetime:

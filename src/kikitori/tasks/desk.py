@@ -10,13 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from kikitori.errors import Conflict
+from kikitori.errors import Conflict, NotFound
 from kikitori.media.store import MediaStore
 from kikitori.store.task_queries import TaskPage, TaskQuery
 from kikitori.store.task_records import NewTask, TaskEvent, TaskPriority, TaskRecord, TaskResult
 from kikitori.store.tasks import TaskStore
 from kikitori.tasks.changes import Changes
 from kikitori.tasks.gathering import Gatherer
+from kikitori.text.correcting import corrected, same_text
 from kikitori.types import Segment
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ Places: TypeAlias = list[int | None]
 LET_GO_SECONDS = 15.0
 """How long a deletion waits for the node that works on the task."""
 LOOK_AGAIN_SECONDS = 0.5
+CORRECTION_TRIES = 5
+"""While others correct the same segment."""
 
 
 class TaskDesk:
@@ -94,11 +97,11 @@ class TaskDesk:
         return task
 
     async def retry(self, task_id: str, owner: str | None) -> TaskRecord:
-        """Begin again from nothing. Raises NotFound, Conflict when it has not failed, or its media is gone."""
-        task = await self.store.get(task_id, owner)
-        if not task.url and not task.media_key:
-            raise Conflict("The recording of this task was removed.", remedy="Send it again as a new task.")
-        task = await self.store.retry(task_id, owner)
+        """Begin again from nothing.
+
+        Raises NotFound; Conflict when it has not failed, or its media is gone; Busy when the queue is full.
+        """
+        task = await self.store.retry(task_id, owner, max_queued=self._max_queued)
         self._on_new()
         self.changes.tell(task_id)
         return task
@@ -107,6 +110,33 @@ class TaskDesk:
         task = await self.store.set_priority(task_id, owner, priority)
         self.changes.tell(task_id)
         return task
+
+    async def correct(
+        self, task_id: str, owner: str | None, segment_id: int, text: str, *, expected: str | None = None
+    ) -> Segment:
+        """Give a segment of an ended task another text; it is returned as it is then.
+
+        ``expected``: what whoever corrects it saw; without it the last one wins. Raises NotFound, Conflict.
+        """
+        task = await self.store.get(task_id, owner)
+        for _ in range(CORRECTION_TRIES):
+            segment = await self._segment(task.id, segment_id)
+            if expected is not None and not same_text(expected, segment.text):
+                break
+            new = await asyncio.to_thread(corrected, segment, text)
+            if await self.store.replace_segment(task.id, owner, new, was=segment.text):
+                logger.info("text corrected", extra={"action": "text_corrected", "task": task.id})
+                self.changes.tell(task.id)
+                return new
+        raise Conflict(
+            "Somebody else has changed this segment in the meantime.", remedy="Read it again, then correct it."
+        )
+
+    async def _segment(self, task_id: str, segment_id: int) -> Segment:
+        found = await self.store.segments(task_id, after=segment_id, limit=1)
+        if not found or found[0].id != segment_id:
+            raise NotFound(f"The task has no segment {segment_id}.", remedy="GET /api/tasks/{id}/result lists them.")
+        return found[0]
 
     async def delete(self, task_id: str, owner: str | None) -> None:
         """Cancel, then remove every trace: rows and recording.

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio.to_thread
 
-from kikitori.errors import Busy, KikitoriError, LinkFailed
+from kikitori.errors import Busy, KikitoriError, LinkFailed, Unavailable
 from kikitori.logs import log_ids
 from kikitori.media import disk
 from kikitori.media.fetch import Fetcher
 from kikitori.media.sites import Fetched, Playlist
 from kikitori.media.store import MediaStore
 from kikitori.options import DecodeOptions, parse_options
-from kikitori.pipeline.events import Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
+from kikitori.pipeline.events import Begun, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
 from kikitori.store.task_records import NewTask, TaskError, TaskPriority, TaskRecord, TaskStatus, new_id
 from kikitori.store.tasks import LostTask, TaskStore
 from kikitori.tasks.changes import Changes
@@ -35,6 +35,10 @@ PRIORITIES = {
 }
 
 LAST_WRITE_SECONDS = 5.0
+OUTAGE_PAUSES = (5.0, 15.0, 60.0, 300.0, 600.0)
+"""Seconds between attempts while the disk is full or the media store is away; after the last one, the task fails."""
+
+T = TypeVar("T")
 
 
 class Transcriber(Protocol):
@@ -64,18 +68,20 @@ class Workplace:
     """For what is fetched, until the media store has it."""
     places: asyncio.Semaphore
     """Tasks that decode at once."""
+    max_queued: int = 0
+    """More tasks than this may not wait, whoever makes them; 0: any number."""
     on_end: Callable[[], None] = lambda: None
     """Told when a task has ended: there may be a callback to send."""
 
 
 class Execution:
-    """Runs one attempt. ``cancel`` ends the task; cancelling ``run`` gives it back to the queue."""
+    """Runs one attempt. ``cancel`` ends the task; ``give_back``, or cancelling ``run``, puts it back in the queue."""
 
     def __init__(
         self, workplace: Workplace, task: TaskRecord, *, on_fetched: Callable[[], None] = lambda: None
     ) -> None:
         self._at, self.task, self._on_fetched = workplace, task, on_fetched
-        self._cancelled = False
+        self._cancelled = self._given_back = False
         self._work: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:
@@ -84,11 +90,17 @@ class Execution:
         if self._work is not None:
             self._work.cancel()
 
+    def give_back(self) -> None:
+        """This node will not end it: another attempt goes on from what is stored."""
+        self._given_back = True
+        if self._work is not None:
+            self._work.cancel()
+
     async def run(self) -> None:
         """Returns when the attempt is over, however it ended; nothing is raised but a cancellation."""
         with log_ids(task=self.task.id):
             self._work = asyncio.create_task(self._attempt(), name=f"kikitori-{self.task.id}")
-            if self._cancelled:
+            if self._cancelled or self._given_back:
                 self._work.cancel()
             try:
                 await asyncio.wait([self._work])
@@ -103,7 +115,9 @@ class Execution:
     async def _conclude(self, work: asyncio.Task[None]) -> None:
         """Store how the attempt ended. Its last write is not given up half way."""
         ending: Coroutine[Any, Any, None] | None = None
-        if work.cancelled() or isinstance(work.exception(), CancelRequested):
+        if work.cancelled() and self._given_back and not self._cancelled:
+            ending = self._release()
+        elif work.cancelled() or isinstance(work.exception(), CancelRequested):
             ending = self._end(TaskStatus.CANCELLED)
         elif exc := work.exception():
             ending = self._failed(exc)
@@ -125,7 +139,8 @@ class Execution:
     async def _fetch(self) -> bool:
         """Bring the media of a link into the store. False: it was a list, whose entries are tasks of their own now."""
         assert self.task.url is not None
-        found = await self._at.fetcher.fetch(self.task.url, self._at.folder)
+        url = self.task.url
+        found = await _through_outages(lambda: self._at.fetcher.fetch(url, self._at.folder))
         if isinstance(found, Playlist):
             await self._expand(found)
             return False
@@ -136,7 +151,9 @@ class Execution:
         return True
 
     async def _keep(self, found: Fetched) -> None:
-        key = await self._at.media.save(found.path, task_id=self.task.id, suffix=found.path.suffix)
+        key = await _through_outages(
+            lambda: self._at.media.save(found.path, task_id=self.task.id, suffix=found.path.suffix)
+        )
         try:
             await self._write(
                 lambda: self._at.store.fetched(
@@ -161,58 +178,73 @@ class Execution:
             for entry in playlist.entries
         ]
         details = {**playlist.details, "tasks": [child.id for child in children]}
-        await persistently(lambda: self._at.store.expand(self.task, children, details=details))
+        await persistently(
+            lambda: self._at.store.expand(self.task, children, details=details, max_queued=self._at.max_queued)
+        )
         self._at.on_end()
 
     # Transcribing
 
     async def _transcribe(self) -> None:
-        assert self.task.media_key is not None
+        key = self.task.media_key
+        assert key is not None
         options = parse_options({**self.task.options, "task": self.task.task_type.value})
-        async with self._at.media.local(self.task.media_key) as path:
+        async with AsyncExitStack() as held:
+            path = await _through_outages(lambda: held.enter_async_context(self._at.media.local(key)))
             await persistently(lambda: self._at.store.rewind(self.task))
+            if self.task.checkpoint:
+                self.task = replace(self.task, checkpoint=self.task.checkpoint.taken_up())
             while True:
                 try:
                     await self._decode(path, options)
                 except Busy as busy:  # many requests beside us; what is done so far stays done
                     await asyncio.sleep(busy.retry_after)
-                    self.task = await persistently(lambda: self._at.store.get(self.task.id, None))
+                    self.task = await self._as_stored()
                 else:
                     return
+
+    async def _as_stored(self) -> TaskRecord:
+        """Our task as it is now. Raises LostTask when it is somebody else's: what is written is written in its name."""
+        stored = await persistently(lambda: self._at.store.get(self.task.id, None))
+        if (stored.node, stored.attempts) != (self.task.node, self.task.attempts):
+            raise LostTask(self.task.id)
+        return stored
 
     async def _decode(self, path: Path, options: DecodeOptions) -> None:
         writer = TaskWriter(self._at.store, self.task, on_write=self._at.changes.tell)
         decoding = self._at.transcriber.stream(
             path,
             options,
-            model=self.task.model,
+            model=self.task.model if self.task.checkpoint else self.task.asked_model,  # one text, one model
             priority=PRIORITIES[self.task.priority],
             resume=resume_point(self.task.checkpoint),
         )
+        writer.start()
         try:
             async with aclosing(decoding) as events:
                 async for event in events:
                     await self._note(event, writer)
-        finally:
+        except BaseException:
             # What was heard is kept, also when somebody stops it here.
-            await _settled(asyncio.create_task(_flushed(writer)))
-        await writer.flush()
+            await _settled(asyncio.create_task(_closed(writer)))
+            raise
+        await writer.close()
 
     async def _note(self, event: TranscriptionEvent, writer: TaskWriter) -> None:
         match event:
-            case Started():
+            case Begun():
                 await self._write(
                     lambda: self._at.store.started(
                         self.task,
                         duration=event.duration,
-                        language=event.language,
-                        language_probability=event.language_probability,
                         model=event.model,
                         engine=event.engine,
                         mode=event.mode.value,
                     )
                 )
                 writer.task = self.task
+            case Started():
+                writer.heard(event.language, event.language_probability)
             case SegmentDone():
                 writer.add(event.segment)
             case Progress():
@@ -262,7 +294,7 @@ def _as_new(task: TaskRecord) -> NewTask:
         owner=task.owner,
         priority=task.priority,
         task_type=task.task_type,
-        model=task.model,
+        model=task.asked_model,
         options=task.options,
         formats=task.formats,
         tags=task.tags,
@@ -280,9 +312,20 @@ def _told(exc: KikitoriError) -> TaskError:
     return TaskError(code=exc.code, message=exc.public)
 
 
-async def _flushed(writer: TaskWriter) -> None:
+async def _through_outages(work: Callable[[], Awaitable[T]]) -> T:
+    """``work``, again after a while when the disk is full or the media store is away. Raises Unavailable in the end."""
+    for pause in OUTAGE_PAUSES:
+        try:
+            return await work()
+        except Unavailable as exc:
+            logger.warning("task waits", extra={"action": "task_waits", "reason": str(exc), "seconds": pause})
+        await asyncio.sleep(pause)
+    return await work()
+
+
+async def _closed(writer: TaskWriter) -> None:
     with suppress(LostTask, CancelRequested, OutOfReach, KikitoriError):  # whoever comes next meets it again
-        await writer.flush()
+        await writer.close()
 
 
 async def _settled(task: asyncio.Task[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from kikitori.media.guard import Guard, guarded_client
 from kikitori.media.sites import Sites
 from kikitori.media.store import MediaStore
 from kikitori.store.callbacks import CallbackStore
+from kikitori.store.cleaning import Cleaning
 from kikitori.store.database import Database
 from kikitori.store.nodes import NodeStore
 from kikitori.store.secrets import SecretStore
@@ -31,6 +33,9 @@ from kikitori.tasks.signing import open_signer
 
 logger = logging.getLogger(__name__)
 
+MARK_NAME = "database_mark"
+MARK_BYTES = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPlan:
@@ -46,8 +51,10 @@ class TaskPlan:
     max_fetch_seconds: float = 3_600.0
     site_cookies: Mapping[str, str] = field(default_factory=dict)
     site_proxy: str = ""
+    max_audio_seconds: float = 24 * 3_600.0
     max_playlist_entries: int = 100
     callback_secret: str = ""
+    former_callback_secret: str = ""
     callback_attempts: int = 10
     callback_timeout: float = 15.0
     callback_max_bytes: int = 256 * 1024
@@ -63,6 +70,7 @@ class Tasks:
     desk: TaskDesk
     callbacks: CallbackDesk
     runner: TaskRunner
+    """``drain`` comes before closing."""
     fetcher: Fetcher
 
 
@@ -75,7 +83,9 @@ async def open_tasks(
     listener: CallbackListener | None = None,
 ) -> AsyncGenerator[Tasks, None]:
     """What is entered last is closed first. Raises KikitoriError when the media store or a setting cannot be used."""
-    store, media = TaskStore(database), MediaStore(plan.media_url, plan.data_dir)
+    secrets = SecretStore(database)
+    mark = await secrets.get_or_create(MARK_NAME, make_mark)
+    store, media = TaskStore(database), MediaStore(plan.media_url, plan.data_dir, mark=mark)
     await media.check()
     await media.sweep()
     guard = Guard.allowing(plan.allowed_addresses)
@@ -84,10 +94,11 @@ async def open_tasks(
         cookies=plan.site_cookies,
         proxy=plan.site_proxy,
         max_bytes=plan.max_fetch_bytes,
+        max_audio_seconds=plan.max_audio_seconds,
         max_entries=plan.max_playlist_entries,
     )
     fetcher = Fetcher(guard, sites, max_bytes=plan.max_fetch_bytes, max_seconds=plan.max_fetch_seconds)
-    signer = await open_signer(plan.callback_secret, SecretStore(database))
+    signer = await open_signer(plan.callback_secret, secrets, former=plan.former_callback_secret)
     node = this_node(slots=plan.slots, media_url=await media.identity())
     changes = Changes()
     sender = CallbackSender(
@@ -109,9 +120,11 @@ async def open_tasks(
         changes=changes,
         folder=media.temporary,
         places=asyncio.Semaphore(max(1, plan.slots)),
+        max_queued=plan.max_queued,
         on_end=sender.wake,
     )
-    runner = TaskRunner(node, workplace, NodeStore(database), heartbeat_seconds=plan.heartbeat_seconds)
+    nodes = NodeStore(database)
+    runner = TaskRunner(node, workplace, nodes, heartbeat_seconds=plan.heartbeat_seconds)
     desk = TaskDesk(
         store,
         media,
@@ -121,15 +134,26 @@ async def open_tasks(
         on_cancel=runner.cancel,
         on_end=sender.wake,
     )
-    retention = Retention(store, media, media_days=plan.media_days, task_days=plan.task_days)
+    retention = Retention(
+        Cleaning(database),
+        media,
+        nodes,
+        media_days=plan.media_days,
+        task_days=plan.task_days,
+    )
     async with AsyncExitStack() as stack:
         # Closed last: the tasks that end while the node stops have callbacks, too.
         await stack.enter_async_context(sender)
         await stack.enter_async_context(runner)
-        if plan.slots and (plan.media_days or plan.task_days):
+        if plan.slots:
             await stack.enter_async_context(_beside(retention))
         callbacks = CallbackDesk(CallbackStore(database), store, sender=sender, signer=signer, guard=guard)
         yield Tasks(desk=desk, callbacks=callbacks, runner=runner, fetcher=fetcher)
+
+
+def make_mark() -> str:
+    """What tells a database from others that use the same media store."""
+    return os.urandom(MARK_BYTES).hex()
 
 
 @asynccontextmanager

@@ -20,6 +20,8 @@ POLL_SECONDS = 0.5
 """Tasks that came through other nodes are found within this time; those of this process at once."""
 CANCEL_POLL_SECONDS = 1.0
 EXPIRE_POLL_SECONDS = 1.0
+LAST_CLAIM_SECONDS = 5.0
+"""A claim under way may take so long when the node stops; what it brings goes back."""
 FETCHES_PER_SLOT = 2
 """Fetching waits for others' servers: it has places of its own, so that slow ones keep nobody from decoding."""
 
@@ -35,7 +37,9 @@ class TaskRunner:
         self._fetching: set[str] = set()
         self._work: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
+        self._claiming: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
+        self._draining = False
         self.cluster = Cluster(
             node,
             nodes,
@@ -50,7 +54,8 @@ class TaskRunner:
         await self.cluster.join()
         loops: list[Callable[[], object]] = [self.cluster.run, self._expire_loop]
         if self._node.slots:
-            loops += [self._claim_loop, self._cancel_loop]
+            loops.append(self._cancel_loop)
+            self._claiming = asyncio.create_task(self._claim_loop(), name="kikitori-claims")
         self._loops = [asyncio.create_task(loop(), name=f"kikitori-{loop.__name__}") for loop in loops]  # type: ignore[arg-type]
         return self
 
@@ -58,6 +63,10 @@ class TaskRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # First claim nothing more, then give back what runs, then say that nobody need wait for heartbeats.
+        self.drain()
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming], timeout=LAST_CLAIM_SECONDS)
+            await _cancelled([self._claiming])
         await _cancelled(self._loops)
         await _cancelled(list(self._work))
         await self.cluster.leave()
@@ -70,13 +79,20 @@ class TaskRunner:
         """There may be something to claim."""
         self._wanted.set()
 
+    def drain(self) -> None:
+        """Claim nothing more, and give back at once what runs. From the event loop only."""
+        self._draining = True
+        for execution in self._executions.values():
+            execution.give_back()
+        self.wake()
+
     def cancel(self, task_id: str) -> None:
         """End a task that runs here, at the wish of its owner."""
         if execution := self._executions.get(task_id):
             execution.cancel()
 
     async def _claim_loop(self) -> None:
-        while True:
+        while not self._draining:
             try:
                 claimed = await self._claim()
             except Exception as exc:  # whatever it is, a node must not stop working for good
@@ -101,6 +117,8 @@ class TaskRunner:
     def _start(self, task: TaskRecord) -> None:
         execution = Execution(self._at, task, on_fetched=lambda: self._fetching.discard(task.id))
         self._executions[task.id] = execution
+        if self._draining:  # it was claimed meanwhile
+            execution.give_back()
         if task.media_key is None:
             self._fetching.add(task.id)
         work = asyncio.create_task(execution.run(), name=f"kikitori-run-{task.id}")

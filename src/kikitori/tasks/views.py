@@ -13,8 +13,9 @@ from kikitori.types import Segment, Word, join_text
 
 def task_json(task: TaskRecord, *, queue_position: int | None = None, now: datetime | None = None) -> dict[str, Any]:
     """Everything that its owner may know of a task; ``now`` is what a running one is measured by."""
-    work_seconds = _seconds_between(task.started_at, task.finished_at or now or datetime.now(UTC))
-    speed = task.seconds_done / work_seconds if work_seconds and task.seconds_done > 0 else None
+    begun_at = None if task.status is TaskStatus.QUEUED else task.started_at  # a node may have had it before
+    work_seconds = _seconds_between(begun_at, task.finished_at or now or datetime.now(UTC))
+    speed = _speed(task, work_seconds)
     return {
         "id": task.id,
         "status": task.status.value,
@@ -34,7 +35,7 @@ def task_json(task: TaskRecord, *, queue_position: int | None = None, now: datet
         "finished_at": time_json(task.finished_at),
         "expires_at": time_json(task.expires_at),
         "timings": {
-            "queue_seconds": _rounded(_seconds_between(task.created_at, task.started_at)),
+            "queue_seconds": _rounded(_seconds_between(task.created_at, begun_at)),
             "work_seconds": _rounded(work_seconds),
         },
         "duration": _rounded(task.duration),
@@ -132,6 +133,14 @@ def _word_json(word: Word) -> dict[str, Any]:
         "end": _rounded(word.end),
         "probability": _rounded(word.probability),
     }
+
+
+def _speed(task: TaskRecord, work_seconds: float | None) -> float | None:
+    """Of the attempt that ``work_seconds`` measure: what earlier ones heard took no time of it."""
+    if task.status is TaskStatus.FETCHING or not work_seconds:
+        return None
+    heard = task.seconds_done - (task.checkpoint.from_seconds if task.checkpoint else 0.0)
+    return heard / work_seconds if heard > 0 else None
 
 
 def _eta(task: TaskRecord, speed: float | None) -> float | None:

@@ -35,7 +35,8 @@ class OutOfReach(Exception):
 class TaskWriter:
     """Gathers the segments of one attempt and writes them with the point they can be resumed from.
 
-    Everything it writes may be repeated: a transaction whose end nobody saw is done again.
+    What it knows is written at most ``WRITE_EVERY_SECONDS`` later, also while nothing new comes. Everything it writes
+    may be repeated: a transaction whose end nobody saw is done again.
     """
 
     def __init__(
@@ -48,41 +49,105 @@ class TaskWriter:
     ) -> None:
         self._store, self._on_write, self._clock = store, on_write, clock
         self.task = task
+        self._begun_at = task.checkpoint
+        self._language: tuple[str, float] | None = None
         self._segments: list[Segment] = []
         """Not stored yet."""
         self._settled = 0
         """So many of them lie before ``_progress``."""
         self._progress: Progress | None = None
         self._written_at = clock()
+        self._waits = asyncio.Event()
+        """There is something to write that nobody has written at once."""
+        self._writing = asyncio.Lock()
+        self._failure: Exception | None = None
+        self._timer: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """From now on what waits is written in time; ``close`` ends that."""
+        self._timer = asyncio.create_task(self._write_in_time(), name=f"kikitori-writer-{self.task.id}")
+
+    async def close(self) -> None:
+        """Write what is left. Raises LostTask, CancelRequested, OutOfReach."""
+        async with self._writing:  # the timer is in no transaction then
+            if self._timer is not None:
+                self._timer.cancel()
+                await asyncio.gather(self._timer, return_exceptions=True)
+            await self._write()
+        if self._failure is not None:
+            raise self._failure
+
+    def heard(self, language: str, probability: float) -> None:
+        """The language of the recording; written with the next progress."""
+        self._language = language, probability
 
     def add(self, segment: Segment) -> None:
         self._segments.append(segment)
 
     async def progress(self, progress: Progress) -> None:
-        """Note how far it is; write when it is time. Raises LostTask, CancelRequested."""
+        """Note how far it is; write when it is time. Raises LostTask, CancelRequested, OutOfReach."""
+        if self._failure is not None:
+            raise self._failure
         self._progress, self._settled = progress, len(self._segments)
-        if self._clock() - self._written_at >= WRITE_EVERY_SECONDS:
-            await self.flush()
+        if self._due_in() <= 0:
+            async with self._writing:
+                await self._write()
+        else:
+            self._waits.set()
 
-    async def flush(self) -> None:
-        """Write what there is. Raises LostTask, CancelRequested."""
+    async def _write_in_time(self) -> None:
+        """Many windows of a recording may end together, and then none for a while: none of them waits for the next."""
+        while True:
+            await self._waits.wait()
+            await asyncio.sleep(max(0.0, self._due_in()))
+            async with self._writing:
+                try:
+                    await self._write()
+                except Exception as exc:  # whoever makes progress next is told
+                    self._failure = exc
+                    return
+
+    def _due_in(self) -> float:
+        return self._written_at + WRITE_EVERY_SECONDS - self._clock()
+
+    async def _write(self) -> None:
+        self._waits.clear()
         if self._progress is None:
             return
-        progress, settled = self._progress, self._segments[: self._settled]
+        progress, settled, language = self._progress, self._segments[: self._settled], self._language
         cancelled = await persistently(
             lambda: self._store.advance(
                 self.task,
                 segments=settled,
                 seconds_done=progress.seconds_done,
                 duration=progress.duration,
-                checkpoint=_checkpoint(progress.resume) if progress.resume else None,
+                checkpoint=self._checkpoint(progress.resume) if progress.resume else None,
+                language=language,
             )
         )
         del self._segments[: len(settled)]
-        self._settled, self._progress, self._written_at = 0, None, self._clock()
+        self._settled -= len(settled)
+        if self._progress is progress:  # else there was more meanwhile
+            self._progress = None
+        self._written_at = self._clock()
+        if self._progress is not None:
+            self._waits.set()
         self._on_write(self.task.id)
         if cancelled:
             raise CancelRequested
+
+    def _checkpoint(self, point: ResumePoint) -> Checkpoint:
+        further = self._begun_at is None or point.seconds > self._begun_at.seconds
+        return Checkpoint(
+            seconds=point.seconds,
+            segments=point.segments,
+            language=point.language,
+            language_probability=point.language_probability,
+            text=point.text,
+            chunk_start=point.chunk_start,
+            attempt=self.task.attempts if further or self._begun_at is None else self._begun_at.attempt,
+            from_seconds=self._begun_at.from_seconds if self._begun_at else 0.0,
+        )
 
 
 async def persistently(write: Callable[[], Awaitable[T]]) -> T:
@@ -109,14 +174,5 @@ def resume_point(checkpoint: Checkpoint | None) -> ResumePoint | None:
         language=checkpoint.language,
         language_probability=checkpoint.language_probability,
         text=checkpoint.text,
-    )
-
-
-def _checkpoint(point: ResumePoint) -> Checkpoint:
-    return Checkpoint(
-        seconds=point.seconds,
-        segments=point.segments,
-        language=point.language,
-        language_probability=point.language_probability,
-        text=point.text,
+        chunk_start=checkpoint.chunk_start,
     )

@@ -231,7 +231,7 @@ async def test_an_announced_size_of_100_gb_is_refused_at_once(site: Site, fetche
 
 async def test_an_endless_link_is_cut_at_the_bound(site: Site, fetcher: Fetcher, folder: Path) -> None:
     site.pages["/"] = endless()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(TooLarge):
             await fetcher.fetch(site.url(), folder)
         await site.gone.wait()
@@ -243,7 +243,7 @@ async def test_an_endless_trickle_is_cut_by_the_time(site: Site, near: Guard, si
     with pytest.raises(LinkFailed, match="took longer") as caught:
         await fetcher.fetch(site.url(), folder)
     assert "KIKITORI_MAX_FETCH_SECONDS" in caught.value.remedy
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await site.gone.wait()
 
 
@@ -254,7 +254,7 @@ async def test_cancelling_half_way_closes_the_connection_and_removes_the_file(
     half = asyncio.Event()
     fetcher = Fetcher(near, sites)
     work = asyncio.create_task(fetcher.fetch(site.url(), folder, on_progress=lambda done, total: half.set()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await half.wait()
         assert len(names_in(folder)) == 1
         work.cancel()

@@ -199,7 +199,7 @@ async def test_the_body_of_a_redirect_is_not_read(site: Site, near: Guard) -> No
             await writer.drain()
 
     site.pages |= {"/": endless_redirect, "/0": body(b"end")}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await get(near, site.url())).content == b"end"
         await site.gone.wait()
 
@@ -216,7 +216,7 @@ async def test_an_announced_size_over_the_bound_is_refused_at_once(site: Site, n
 
 async def test_an_endless_body_is_cut_at_the_bound(site: Site, near: Guard) -> None:
     site.pages["/"] = endless()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(TooLarge):
             await get(near, site.url(), max_bytes=1_000_000)
         await site.gone.wait()
@@ -226,7 +226,7 @@ async def test_a_server_that_stops_answering_is_left(site: Site, near: Guard) ->
     site.pages["/"] = stalled(b"abc")
     with pytest.raises(LinkFailed, match="stopped answering"):
         await get(near, site.url(), timeout=httpx.Timeout(5, read=0.1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await site.gone.wait()
 
 
@@ -299,14 +299,14 @@ async def test_a_name_server_that_does_not_answer_keeps_nobody_from_the_threads_
 
     def getaddrinfo(host: str, *arguments: object, **options: object) -> list[object]:
         asked.append(host)
-        answered.wait(10)
+        answered.wait(60)
         raise OSError("no such host")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     waiting = [asyncio.create_task(resolve(f"slow{number}.example", 80)) for number in range(40)]
     try:
         await until(lambda: len(asked) == 40)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await asyncio.to_thread(lambda: 1) == 1
             waiting[0].cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -96,7 +96,7 @@ async def test_hosts_that_do_not_answer_are_remembered(near: Guard) -> None:
 
 async def test_more_than_the_bound_does_not_come_through(site: Site, near: Guard) -> None:
     site.pages["/"] = endless()
-    async with asyncio.timeout(10), GuardingProxy(near, max_bytes=1_000_000) as proxy:
+    async with asyncio.timeout(60), GuardingProxy(near, max_bytes=1_000_000) as proxy:
         await get(proxy, site.url())  # it has no length, so its end looks like one
         assert proxy.overflowed
         await site.gone.wait()
@@ -104,7 +104,7 @@ async def test_more_than_the_bound_does_not_come_through(site: Site, near: Guard
 
 async def test_closing_it_ends_what_runs(site: Site, near: Guard) -> None:
     site.pages["/"] = endless()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with GuardingProxy(near) as proxy:
             await say(proxy, f"GET {site.url()} HTTP/1.1")
         await site.gone.wait()

@@ -77,6 +77,7 @@ class MemoryOutbox:
         callback = Callback(
             id=f"whk_{task.id}",
             task_id=task.id,
+            owner=task.owner,
             url=task.callback_url or "",
             status=CallbackStatus.PENDING,
             attempts=0,
@@ -88,7 +89,14 @@ class MemoryOutbox:
         return callback
 
     async def due(
-        self, node_id: str, now: datetime, limit: int, lease_seconds: float, *, skip_hosts: Collection[str] = ()
+        self,
+        node_id: str,
+        now: datetime,
+        limit: int,
+        lease_seconds: float,
+        *,
+        skip_hosts: Collection[str] = (),
+        skip_owners: Collection[str] = (),
     ) -> list[Callback]:
         self._maybe_fail()
         found = [
@@ -98,6 +106,7 @@ class MemoryOutbox:
             and row.next_attempt_at <= now
             and self.leases.get(row.id, now) <= now
             and host_of(row.url) not in skip_hosts
+            and row.owner not in skip_owners
         ][:limit]
         self.leases |= {row.id: now + timedelta(seconds=lease_seconds) for row in found}
         return found

@@ -50,9 +50,14 @@ class World:
         self.requests: list[httpx.Request] = []
 
     def finish(
-        self, id: str = "task_1", *, segments: tuple[Segment, ...] = (), url: str = "https://hooks.example.org/"
+        self,
+        id: str = "task_1",
+        *,
+        segments: tuple[Segment, ...] = (),
+        url: str = "https://hooks.example.org/",
+        owner: str = "ann",
     ) -> TaskRecord:
-        task = self.tasks.add(finished_task(id, url=url), segments)
+        task = self.tasks.add(finished_task(id, url=url, owner=owner), segments)
         self.outbox.add(task)
         return task
 
@@ -167,17 +172,22 @@ async def test_one_slow_receiver_delays_nobody(world: World) -> None:
 
 async def test_never_more_at_once_than_allowed(world: World) -> None:
     running = most = 0
+    full = asyncio.Event()
 
     async def answer(request: httpx.Request) -> httpx.Response:
         nonlocal running, most
         running += 1
         most = max(most, running)
+        if running == 7:
+            full.set()
+        await full.wait()
         await asyncio.sleep(0.001)
         running -= 1
         return answered()
 
     for number in range(100):
-        world.finish(f"task_{number}", url=f"https://host{number % 30}.example.org/")
+        url = f"https://host{number % 30}.example.org/"
+        world.finish(f"task_{number}", url=url, owner=f"owner {number % 20}")
     async with world.sending(answer, at_once=7, at_once_per_host=2):
         await until(lambda: all(world.outbox.tried.values()))
     assert most == 7
@@ -350,9 +360,39 @@ async def test_a_test_event_is_sent_once_and_its_answer_shown(world: World) -> N
     assert json.loads(world.requests[0].content)["type"] == "callback.test"
 
 
+async def test_receivers_of_one_owner_that_never_answer_leave_room_for_others(world: World) -> None:
+    hold = Hold()
+    for number in range(40):
+        world.finish(f"task_{number}", url=f"https://dead{number}.example.org/")
+    world.finish("task_bob", url="https://bob.example.org/", owner="bob")
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host != "bob.example.org":
+            await hold.wait()
+        return answered()
+
+    async with world.sending(answer, at_once=8):
+        await world.until_tried(1, "task_bob")
+        assert len(world.requests) == 5, "half of the places, and bob's"
+        hold.release.set()
+        await until(lambda: all(world.outbox.tried.values()))
+
+
 def test_places_are_counted_in_all_and_for_each_host() -> None:
     places = Places(3, 2)
-    assert [places.take(host) for host in ("a", "a", "a", "b", "c")] == [True, True, False, True, False]
+    taken = [places.take(host, owner) for host, owner in (("a", "x"), ("a", "y"), ("a", "z"), ("b", "z"), ("c", "v"))]
+    assert taken == [True, True, False, True, False]
     assert (places.free, places.full_hosts()) == (0, ["a"])
-    places.leave("a")
-    assert (places.free, places.full_hosts(), places.take("c")) == (1, [], True)
+    places.leave("a", "x")
+    assert (places.free, places.full_hosts(), places.take("c", "x")) == (1, [], True)
+
+
+def test_an_owner_gets_half_of_what_the_others_leave() -> None:
+    places = Places(8, 8)
+    counts = {owner: sum(places.take("host", owner) for _ in range(10)) for owner in ("x", "y", "z")}
+    assert counts == {"x": 4, "y": 2, "z": 1}
+    assert (places.free, places.full_owners()) == (1, ["x", "y", "z"])
+    for _ in range(2):
+        places.leave("host", "x")
+    assert "x" not in places.full_owners()
+    assert Places(1, 1).take("host", "x")

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 from tests.unit.tasks.workshop import TEXTS, Workshop, at_point, open_workshop, script
 
-from kikitori.errors import Busy, InvalidMedia, LinkFailed, StoreFailed, Unavailable
+from kikitori.errors import Busy, InvalidMedia, LinkFailed, NoSpace, StoreFailed, Unavailable
 from kikitori.media.sites import Entry, Playlist
+from kikitori.store.task_queries import TaskQuery
 from kikitori.store.task_records import TaskRecord, TaskStatus
-from kikitori.tasks import writing
+from kikitori.tasks import execution, writing
 from kikitori.tasks.execution import Execution
 from kikitori.testing import FakeTranscriber, Hold
 from kikitori.types import Priority, Task
@@ -79,7 +80,7 @@ async def test_a_playlist_becomes_tasks_of_their_own(tmp_path: Path) -> None:
 async def test_what_goes_wrong_is_said_and_what_was_heard_is_kept(
     tmp_path: Path, failure: Exception, code: str
 ) -> None:
-    async with open_workshop(tmp_path, *script()[:3], failure) as shop:
+    async with open_workshop(tmp_path, *script()[:4], failure) as shop:
         task = await run(shop, await shop.upload())
         assert task.status is TaskStatus.FAILED
         assert task.error is not None
@@ -89,12 +90,12 @@ async def test_what_goes_wrong_is_said_and_what_was_heard_is_kept(
 
 async def test_cancelling_keeps_what_was_heard(tmp_path: Path) -> None:
     hold = Hold()
-    async with open_workshop(tmp_path, *script()[:5], hold) as shop:
+    async with open_workshop(tmp_path, *script()[:6], hold) as shop:
         task = await shop.upload()
-        execution = Execution(shop.workplace(), await shop.claim())
-        running = asyncio.create_task(execution.run())
+        attempt = Execution(shop.workplace(), await shop.claim())
+        running = asyncio.create_task(attempt.run())
         await hold.reached.wait()
-        execution.cancel()
+        attempt.cancel()
         await running
         assert (await shop.store.get(task.id, None)).status is TaskStatus.CANCELLED
         assert await shop.text(task) == TEXTS[0] + TEXTS[1]
@@ -104,7 +105,7 @@ async def test_cancelling_keeps_what_was_heard(tmp_path: Path) -> None:
 async def test_a_wish_to_cancel_in_the_database_is_seen_at_the_next_write(tmp_path: Path) -> None:
     hold = Hold()
     steps = script()
-    async with open_workshop(tmp_path, *steps[:3], hold, *steps[3:]) as shop:
+    async with open_workshop(tmp_path, *steps[:4], hold, *steps[4:]) as shop:
         task = await shop.upload()
         running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
         await hold.reached.wait()
@@ -117,7 +118,7 @@ async def test_a_wish_to_cancel_in_the_database_is_seen_at_the_next_write(tmp_pa
 
 async def test_a_stopped_node_gives_the_task_back_and_the_next_goes_on(tmp_path: Path) -> None:
     hold = Hold()
-    async with open_workshop(tmp_path, *script()[:5], hold) as shop:
+    async with open_workshop(tmp_path, *script()[:6], hold) as shop:
         task = await shop.upload()
         running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
         await hold.reached.wait()
@@ -133,10 +134,136 @@ async def test_a_stopped_node_gives_the_task_back_and_the_next_goes_on(tmp_path:
         assert await shop.text(task) == WHOLE
 
 
+async def test_a_task_is_running_as_soon_as_decoding_begins(tmp_path: Path) -> None:
+    hold = Hold()
+    steps = script()
+    async with open_workshop(tmp_path, steps[0], hold, *steps[1:]) as shop:
+        task = await shop.upload(model="small")
+        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
+        await hold.reached.wait()
+        found = await shop.store.get(task.id, None)
+        assert (found.status, found.model, found.asked_model, found.duration) == (
+            TaskStatus.RUNNING, "fake", "small", 3.0,
+        )  # fmt: skip
+        assert (found.language, found.seconds_done) == ("", 0.0)
+        hold.release.set()
+        await running
+        found = await shop.store.get(task.id, None)
+        assert (found.status, found.language, found.language_probability) == (TaskStatus.SUCCEEDED, "en", 0.9)
+
+
+async def test_what_came_at_once_is_stored_soon_and_not_with_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows of a batch end together, and then it is quiet for as long as the next batch takes."""
+    monkeypatch.setattr(writing, "WRITE_EVERY_SECONDS", 0.05)
+    hold = Hold()
+    steps = script()
+    async with open_workshop(tmp_path, *steps[:8], hold, *steps[8:]) as shop:
+        task = await shop.upload()
+        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
+        await hold.reached.wait()
+        await shop.until(task, lambda found: found.seconds_done == 3.0)
+        assert await shop.text(task) == WHOLE
+        hold.release.set()
+        await running
+        assert (await shop.store.get(task.id, None)).status is TaskStatus.SUCCEEDED
+
+
+async def test_a_task_goes_on_with_the_model_it_began_with_and_is_retried_with_the_one_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with open_workshop(tmp_path, *script()[:4], InvalidMedia("Not media.")) as shop:
+        task = await shop.upload(model="small")
+        claimed = await shop.claim()
+        await Execution(shop.workplace(), claimed).run()
+        assert (await shop.store.get(task.id, None)).model == "fake"
+        await shop.store.retry(task.id, None)
+        hold = Hold()
+        shop.transcriber = FakeTranscriber([*script()[:4], hold])
+        again = Execution(shop.workplace(), await shop.claim())
+        running = asyncio.create_task(again.run())
+        await hold.reached.wait()
+        again.give_back()
+        await running
+        asked = [call.model for call in shop.transcriber.calls]
+        shop.transcriber = FakeTranscriber(at_point(1))
+        await Execution(shop.workplace(), await shop.claim()).run()
+        assert [*asked, *(call.model for call in shop.transcriber.calls)] == ["small", "fake"]
+        assert (await shop.store.get(task.id, None)).status is TaskStatus.SUCCEEDED
+
+
+async def test_the_checkpoint_says_which_attempt_got_so_far(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:4], hold) as shop:
+        task = await shop.upload()
+        for transcriber, attempt, began in (
+            (shop.transcriber, 1, 0.0),
+            (FakeTranscriber([*script()[:4], hold]), 1, 1.0),  # it gets no further
+            (FakeTranscriber([*at_point(1)[:4], hold]), 3, 1.0),
+        ):
+            hold.reached.clear()
+            shop.transcriber = transcriber
+            running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
+            await hold.reached.wait()
+            checkpoint = (await shop.store.get(task.id, None)).checkpoint
+            assert checkpoint is not None
+            assert (checkpoint.attempt, checkpoint.from_seconds) == (attempt, began)
+            await shop.store.recover(["node_1"], max_attempts=5)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("trouble", [NoSpace("The disk is full."), StoreFailed("S3 is away.", what="media store")])
+async def test_a_full_disk_and_a_store_that_is_away_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Unavailable
+) -> None:
+    monkeypatch.setattr(execution, "OUTAGE_PAUSES", (0.0, 0.0))
+    async with open_workshop(tmp_path) as shop:
+        for name in ("save", "local"):
+            work, failures = getattr(shop.media, name), [trouble] * 2
+
+            def failing(*arguments, work=work, failures=failures, **options):  # type: ignore[no-untyped-def]
+                if failures:
+                    raise failures.pop()
+                return work(*arguments, **options)
+
+            monkeypatch.setattr(shop.media, name, failing)
+        shop.fetcher.fails = [trouble] * 2
+        task = await run(shop, await shop.link())
+        assert task.status is TaskStatus.SUCCEEDED
+        assert await shop.text(task) == WHOLE
+
+
+async def test_an_outage_that_does_not_end_fails_the_task_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "OUTAGE_PAUSES", (0.0, 0.0))
+    async with open_workshop(tmp_path) as shop:
+        shop.fetcher.fails = [NoSpace("The disk is full.")] * 4
+        task = await run(shop, await shop.link())
+        assert len(shop.fetcher.fails) == 1
+        assert task.error is not None
+        assert (task.status, task.error.code) == (TaskStatus.FAILED, "no_space")
+
+
+async def test_a_playlist_that_the_queue_has_no_room_for_makes_no_tasks(tmp_path: Path) -> None:
+    entries = tuple(Entry(url=f"https://example.org/{number}") for number in range(3))
+    async with open_workshop(tmp_path) as shop:
+        link = await shop.link()
+        shop.fetcher.finds["https://example.org/talk.mp3"] = Playlist(details={"title": "All"}, entries=entries)
+        await Execution(shop.workplace(max_queued=2), await shop.claim()).run()
+        task = await shop.store.get(link.id, None)
+        assert task.error is not None
+        assert (task.status, task.error.code) == (TaskStatus.FAILED, "rate_limit_exceeded")
+        assert "3 more" in task.error.message
+        assert (await shop.store.list(TaskQuery())).total == 1
+
+
 async def test_a_task_that_another_node_took_is_left_alone(tmp_path: Path) -> None:
     hold = Hold()
     steps = script()
-    async with open_workshop(tmp_path, *steps[:3], hold, *steps[3:]) as shop:
+    async with open_workshop(tmp_path, *steps[:4], hold, *steps[4:]) as shop:
         task = await shop.upload()
         running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
         await hold.reached.wait()
@@ -163,6 +290,25 @@ async def test_a_crowded_model_is_waited_for(tmp_path: Path) -> None:
         task = await run(shop, await shop.upload())
         assert task.status is TaskStatus.SUCCEEDED
         assert await shop.text(task) == WHOLE
+
+
+async def test_what_another_node_has_begun_while_a_model_was_crowded_is_left_to_it(tmp_path: Path) -> None:
+    class Crowded(FakeTranscriber):
+        async def stream(self, *arguments, **options):  # type: ignore[no-untyped-def]
+            self.calls.append(None)  # type: ignore[arg-type]
+            await shop.store.recover([task.node or ""], max_attempts=5)
+            assert await shop.store.claim("node_2", 1)
+            raise Busy("200 requests wait.", retry_after=0.01)
+            yield  # which makes it a generator
+
+    async with open_workshop(tmp_path) as shop:
+        shop.transcriber = Crowded(script())
+        await shop.upload()
+        task = await shop.claim()
+        await Execution(shop.workplace(), task).run()
+        found = await shop.store.get(task.id, None)
+        assert (found.status, found.node, found.attempts) == (TaskStatus.FETCHING, "node_2", 2)
+        assert len(shop.transcriber.calls) == 1, "it is not decoded twice"
 
 
 async def test_a_database_that_is_away_for_a_moment_costs_nothing(

@@ -12,7 +12,6 @@ from kikitori.errors import Unavailable
 from kikitori.store.task_records import Node, TaskPriority, TaskStatus, new_id
 from kikitori.tasks import writing
 from kikitori.tasks.cluster import MAX_ATTEMPTS, this_node
-from kikitori.tasks.retention import Retention
 from kikitori.testing import FakeTranscriber, Hold, until
 
 WHOLE = "".join(TEXTS)
@@ -53,10 +52,11 @@ async def test_tasks_are_worked_on_as_they_come(tmp_path: Path) -> None:
 
 async def test_no_more_than_its_slots_decode_at_once(tmp_path: Path) -> None:
     holds = [Hold() for _ in range(5)]
+    left = iter(holds)
 
     class Counting(FakeTranscriber):
         async def stream(self, *arguments, **options):  # type: ignore[no-untyped-def]
-            hold = holds[len(self.calls)]
+            hold = next(left)  # one of its own: two that begin at once must not share it
             async for event in super().stream(*arguments, **options):
                 yield event
                 if not hold.reached.is_set():
@@ -97,7 +97,7 @@ async def test_a_node_without_slots_only_takes_tasks(tmp_path: Path) -> None:
 
 async def test_what_nobody_began_in_time_expires_while_all_places_are_taken(tmp_path: Path) -> None:
     hold = Hold()
-    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner(slots=1):
+    async with open_workshop(tmp_path, *script()[:4], hold) as shop, shop.runner(slots=1):
         running = await shop.upload()
         await shop.until(running, lambda task: task.checkpoint)
         late = await shop.upload(expires_at=datetime.now(UTC) + timedelta(seconds=0.1))
@@ -112,7 +112,7 @@ async def test_a_node_goes_on_after_whatever_went_wrong(
     monkeypatch.setattr("kikitori.tasks.runner.EXPIRE_POLL_SECONDS", 0.05)
     troubles = {"claim", "cancel_requested", "expire", "recover"}
     hold = Hold()
-    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner():
+    async with open_workshop(tmp_path, *script()[:4], hold) as shop, shop.runner(heartbeat_seconds=0.05):
         real = {name: getattr(shop.store, name) for name in troubles}
 
         def broken(name: str) -> Any:
@@ -138,7 +138,7 @@ async def test_a_node_goes_on_after_whatever_went_wrong(
 
 async def test_cancelling_here_is_immediate_and_elsewhere_soon(tmp_path: Path) -> None:
     hold = Hold()
-    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner():
+    async with open_workshop(tmp_path, *script()[:4], hold) as shop, shop.runner():
         here, elsewhere = await shop.upload(), await shop.upload()
         await shop.until(elsewhere, lambda task: task.checkpoint)
         await shop.desk.cancel(here.id, None)
@@ -150,7 +150,7 @@ async def test_cancelling_here_is_immediate_and_elsewhere_soon(tmp_path: Path) -
 
 async def test_deleting_stops_the_task_and_removes_every_trace(tmp_path: Path) -> None:
     hold = Hold()
-    async with open_workshop(tmp_path, *script()[:3], hold) as shop, shop.runner():
+    async with open_workshop(tmp_path, *script()[:4], hold) as shop, shop.runner():
         task = await shop.upload()
         await shop.until(task, lambda found: found.checkpoint)
         await shop.desk.delete(task.id, None)
@@ -162,7 +162,7 @@ async def test_deleting_stops_the_task_and_removes_every_trace(tmp_path: Path) -
 
 async def test_leaving_gives_unfinished_tasks_back_at_once(tmp_path: Path) -> None:
     hold = Hold()
-    async with open_workshop(tmp_path, *script()[:3], hold) as shop:
+    async with open_workshop(tmp_path, *script()[:4], hold) as shop:
         async with shop.runner() as runner:
             task = await shop.upload()
             await shop.until(task, lambda found: found.checkpoint)
@@ -172,13 +172,54 @@ async def test_leaving_gives_unfinished_tasks_back_at_once(tmp_path: Path) -> No
         assert [node.stopped_at is not None for node in await shop.nodes.list()] == [True]
 
 
+async def test_draining_gives_tasks_back_before_the_node_leaves(tmp_path: Path) -> None:
+    hold = Hold()
+    async with open_workshop(tmp_path, *script()[:4], hold) as shop, shop.runner(slots=1) as runner:
+        begun, waiting = await shop.upload(), await shop.upload()
+        await shop.until(begun, lambda found: found.checkpoint)
+        runner.drain()
+        found = await shop.until(begun, lambda found: found.status is TaskStatus.QUEUED)
+        assert (found.attempts, found.node) == (0, None)
+        assert found.checkpoint is not None
+        assert shop.transcriber.calls[0].closed.is_set()
+        await until(lambda: runner.running == 0)
+        runner.wake()
+        late = await shop.upload()
+        await asyncio.sleep(0.1)  # nothing is claimed any more
+        assert {(await shop.store.get(task.id, None)).status for task in (begun, waiting, late)} == {TaskStatus.QUEUED}
+        assert [node.stopped_at for node in await shop.nodes.list()] == [None]
+
+
+async def test_what_is_claimed_while_the_node_begins_to_drain_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_workshop(tmp_path) as shop:
+        claim, claimed = shop.store.claim, Hold()
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            tasks = await claim(*arguments, **options)
+            if tasks:
+                await claimed.wait()
+            return tasks
+
+        monkeypatch.setattr(shop.store, "claim", slow)
+        async with shop.runner() as runner:
+            task = await shop.upload()
+            await claimed.reached.wait()
+            runner.drain()
+            claimed.release.set()
+        found = await shop.store.get(task.id, None)
+        assert (found.status, found.attempts, found.node) == (TaskStatus.QUEUED, 0, None)
+        assert shop.transcriber.calls == []
+
+
 async def test_the_tasks_of_a_silent_node_are_taken_up(tmp_path: Path) -> None:
     async with open_workshop(tmp_path) as shop:
         task = await shop.upload()
         silent = other_node(heartbeat_at=datetime.now(UTC))
         await shop.nodes.register(silent)
         await shop.store.claim(silent.id, 1)
-        async with shop.runner():
+        async with shop.runner(heartbeat_seconds=0.05):
             assert (await shop.ended_task(task)).status is TaskStatus.SUCCEEDED
         assert (await shop.store.get(task.id, None)).attempts == 2
 
@@ -236,7 +277,7 @@ async def test_a_task_that_kills_its_nodes_is_given_up(tmp_path: Path) -> None:
 
 
 async def test_a_task_that_nobody_here_works_on_goes_back(tmp_path: Path) -> None:
-    async with open_workshop(tmp_path) as shop, shop.runner(slots=0) as runner:
+    async with open_workshop(tmp_path) as shop, shop.runner(slots=0, heartbeat_seconds=0.05) as runner:
         task = await shop.upload()
         await shop.store.claim(runner.cluster.node.id, 1)
         await shop.until(task, lambda found: found.status is TaskStatus.QUEUED)
@@ -248,54 +289,3 @@ async def test_nodes_with_different_media_stores_do_not_join(tmp_path: Path) -> 
         with pytest.raises(Unavailable, match="KIKITORI_MEDIA_URL"):
             async with shop.runner():
                 pass
-
-
-async def test_old_recordings_go_and_later_their_tasks(tmp_path: Path) -> None:
-    async with open_workshop(tmp_path) as shop:
-        async with shop.runner():
-            task = await shop.ended_task(await shop.upload())
-        later = [datetime.now(UTC)]
-        retention = Retention(shop.store, shop.media, media_days=1, task_days=10, now=lambda: later[0])
-        await retention.sweep()
-        assert await shop.media.keys() == [task.media_key]
-        later[0] += timedelta(days=2)
-        await retention.sweep()
-        assert await shop.media.keys() == []
-        assert (await shop.store.get(task.id, None)).media_key is None
-        assert await shop.text(task) == WHOLE
-        later[0] += timedelta(days=9)
-        await retention.sweep()
-        with pytest.raises(Exception, match="no task"):
-            await shop.store.get(task.id, None)
-
-
-async def test_removing_what_is_old_goes_on_after_whatever_went_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kikitori.tasks.retention.LOOK_EVERY_SECONDS", 0.01)
-    async with open_workshop(tmp_path) as shop:
-        async with shop.runner():
-            await shop.ended_task(await shop.upload())
-        real, broken = shop.store.finished_before, [True]
-
-        async def finished_before(*arguments: Any, **options: Any) -> Any:
-            if broken:
-                broken.clear()
-                raise RuntimeError("nobody expected this")
-            return await real(*arguments, **options)
-
-        monkeypatch.setattr(shop.store, "finished_before", finished_before)
-        later = datetime.now(UTC) + timedelta(days=2)
-        retention = Retention(shop.store, shop.media, media_days=1, task_days=0, now=lambda: later)
-        removed, real_delete = asyncio.Event(), shop.media.delete
-
-        async def delete(key: str) -> None:
-            await real_delete(key)
-            removed.set()
-
-        monkeypatch.setattr(shop.media, "delete", delete)
-        sweeping = asyncio.create_task(retention.run())
-        async with asyncio.timeout(10):
-            await removed.wait()
-        assert await shop.media.keys() == []
-        sweeping.cancel()

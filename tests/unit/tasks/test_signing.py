@@ -53,6 +53,20 @@ def test_the_owner_without_a_name_has_the_servers_own_secret() -> None:
     assert Signer(secret).secret("ann") == Signer(secret).secret("ann") != secret
 
 
+@pytest.mark.parametrize("owner", ["", "ann"])
+def test_while_the_secret_changes_receivers_may_have_either(owner: str) -> None:
+    before, signer = Signer(make_secret()), Signer(make_secret())
+    changing = Signer(signer.secret(""), former=before.secret(""))
+    headers = changing.headers(owner, id="whk_1", at=datetime.now(UTC), body=BODY)
+    for each in (before, signer):
+        assert Webhook(each.secret(owner)).verify(BODY, headers)["type"] == "task.succeeded"
+    assert changing.secret(owner) == signer.secret(owner), "the new one is shown"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(Signer(make_secret()).secret(owner)).verify(BODY, headers)
+    with pytest.raises(InvalidOption, match="former_callback_secret"):
+        Signer(make_secret(), former="hello")
+
+
 @pytest.mark.parametrize(
     "secret",
     [

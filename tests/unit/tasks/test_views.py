@@ -5,7 +5,15 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
-from kikitori.store.task_records import TaskError, TaskEvent, TaskPriority, TaskRecord, TaskResult, TaskStatus
+from kikitori.store.task_records import (
+    Checkpoint,
+    TaskError,
+    TaskEvent,
+    TaskPriority,
+    TaskRecord,
+    TaskResult,
+    TaskStatus,
+)
 from kikitori.tasks.views import event_json, result_json, segment_json, task_json, time_json
 from kikitori.testing import fake_segments
 from kikitori.types import Segment, Word
@@ -54,6 +62,18 @@ def test_a_running_task_says_how_fast_it_is_and_when_it_will_be_done() -> None:
     shown = task_json(RUNNING, now=NOON + timedelta(seconds=15))
     assert (shown["progress"], shown["speed"], shown["eta_seconds"]) == (40.0, 4.0, 15.0)
     assert shown["timings"] == {"queue_seconds": 5.0, "work_seconds": 10.0}
+
+
+def test_what_was_heard_before_a_crash_makes_nobody_faster() -> None:
+    point = Checkpoint(seconds=30.0, segments=3, attempt=1).taken_up()
+    now = NOON + timedelta(seconds=15)
+    running = replace(RUNNING, checkpoint=point)
+    shown = task_json(running, now=now)
+    assert (shown["progress"], shown["speed"], shown["eta_seconds"]) == (40.0, 1.0, 60.0)
+    for waiting in (TaskStatus.QUEUED, TaskStatus.FETCHING):
+        shown = task_json(replace(running, status=waiting, checkpoint=replace(point, from_seconds=0.0)), now=now)
+        assert (shown["progress"], shown["speed"], shown["eta_seconds"]) == (40.0, None, None)
+    assert task_json(replace(running, status=TaskStatus.QUEUED))["timings"]["work_seconds"] is None
 
 
 def test_a_running_task_of_unknown_length_has_no_end_in_sight() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,17 +17,20 @@ from kikitori.media.fetch import Fetcher
 from kikitori.media.sites import Fetched, Playlist
 from kikitori.media.store import MediaStore
 from kikitori.pipeline.events import Progress, ResumePoint, SegmentDone
+from kikitori.store.cleaning import Cleaning
 from kikitori.store.database import Database
 from kikitori.store.nodes import NodeStore
-from kikitori.store.task_records import NewTask, Node, TaskRecord, new_id
+from kikitori.store.task_records import NewTask, TaskRecord, new_id
 from kikitori.store.tasks import TaskStore
 from kikitori.tasks.changes import Changes
-from kikitori.tasks.cluster import this_node
+from kikitori.tasks.cluster import HEARTBEAT_SECONDS, this_node
 from kikitori.tasks.desk import TaskDesk
 from kikitori.tasks.execution import Workplace
+from kikitori.tasks.retention import Retention
 from kikitori.tasks.runner import TaskRunner
 from kikitori.testing import FakeTranscriber, Step, fake_transcript, script_of
 
+MARK = "0123abcd"
 TEXTS = (" The birch canoe", " slid on", " the smooth planks.")
 
 
@@ -37,7 +41,7 @@ def progress(segments: int, *, of: int = len(TEXTS)) -> Progress:
 
 
 def script(*texts: str) -> list[Step]:
-    """Started, each segment with its progress, Finished."""
+    """Begun, Started, each segment with its progress, Finished."""
     steps: list[Step] = []
     for step in script_of(fake_transcript(*(texts or TEXTS))):
         if isinstance(step, Progress):
@@ -53,11 +57,15 @@ class FakeFetcher:
 
     def __init__(self) -> None:
         self.finds: dict[str, bytes | Playlist | KikitoriError] = {}
+        self.fails: list[KikitoriError] = []
+        """Raised by the next calls, one each."""
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def fetch(self, text: str, folder: Path) -> Fetched | Playlist:
         await self.gate.wait()
+        if self.fails:
+            raise self.fails.pop()
         found = self.finds.get(text, b"sound")
         if isinstance(found, KikitoriError):
             raise found
@@ -78,6 +86,7 @@ class Workshop:
     database: Database
     store: TaskStore
     nodes: NodeStore
+    cleaning: Cleaning
     media: MediaStore
     fetcher: FakeFetcher
     transcriber: FakeTranscriber
@@ -86,7 +95,7 @@ class Workshop:
     folder: Path
     ended: list[str] = field(default_factory=list)
 
-    def workplace(self, *, slots: int = 2, transcriber: object = None) -> Workplace:
+    def workplace(self, *, slots: int = 2, transcriber: object = None, max_queued: int = 0) -> Workplace:
         return Workplace(
             store=self.store,
             media=self.media,
@@ -95,14 +104,17 @@ class Workshop:
             changes=self.changes,
             folder=self.media.temporary,
             places=asyncio.Semaphore(slots),
+            max_queued=max_queued,
             on_end=lambda: self.ended.append("end"),
         )
 
-    def runner(self, *, slots: int = 2, node: Node | None = None, transcriber: object = None) -> TaskRunner:
-        node = node or this_node(slots=slots, media_url="here")
-        runner = TaskRunner(
-            node, self.workplace(slots=slots, transcriber=transcriber), self.nodes, heartbeat_seconds=0.05
-        )
+    def runner(
+        self, *, slots: int = 2, transcriber: object = None, heartbeat_seconds: float = HEARTBEAT_SECONDS
+    ) -> TaskRunner:
+        """A test that waits for heartbeats has quick ones; in any other no busy machine shall miss one."""
+        node = this_node(slots=slots, media_url="here")
+        place = self.workplace(slots=slots, transcriber=transcriber)
+        runner = TaskRunner(node, place, self.nodes, heartbeat_seconds=heartbeat_seconds)
         self.desk = TaskDesk(self.store, self.media, changes=self.changes, on_new=runner.wake, on_cancel=runner.cancel)
         return runner
 
@@ -119,13 +131,16 @@ class Workshop:
         (task,) = await self.desk.submit([NewTask(id=new_id("task"), url=url, **fields)])
         return task
 
+    def retention(self, *, media_days: float = 0.0, task_days: float = 0.0, now: Callable[[], datetime]) -> Retention:
+        return Retention(self.cleaning, self.media, self.nodes, media_days=media_days, task_days=task_days, now=now)
+
     async def claim(self) -> TaskRecord:
         (task,) = await self.store.claim("node_1", 1)
         return task
 
     async def until(self, task: TaskRecord, condition: Callable[[TaskRecord], object]) -> TaskRecord:
         """The task as soon as ``condition`` holds for it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition(found := await self.store.get(task.id, None)):
                 await self.changes.wait(task.id, 0.02)
         return found
@@ -142,11 +157,12 @@ class Workshop:
 @asynccontextmanager
 async def open_workshop(folder: Path, *steps: Step) -> AsyncIterator[Workshop]:
     async with Database(await migrated_sqlite(folder / "tasks.db")) as database:
-        store, media, changes = TaskStore(database), MediaStore("", folder), Changes()
+        store, media, changes = TaskStore(database), MediaStore("", folder, mark=MARK), Changes()
         yield Workshop(
             database=database,
             store=store,
             nodes=NodeStore(database),
+            cleaning=Cleaning(database),
             media=media,
             fetcher=FakeFetcher(),
             transcriber=FakeTranscriber(steps or script()),
