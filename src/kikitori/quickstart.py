@@ -31,20 +31,28 @@ SAMPLE_SECONDS = 300.0
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m kikitori.quickstart", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="port of the server; taken: the next free one")
-    wanted = parser.parse_args().port
-    port = free_port(wanted)
-    if port != wanted:
-        say(f"Port {wanted} is taken by another program, so this server gets port {port}.")
+    parser.add_argument("--console-port", type=int, default=8501, help="port of the console; taken: the next free one")
+    arguments = parser.parse_args()
+    port = chosen_port(arguments.port, "server")
+    console_port = chosen_port(arguments.console_port + (arguments.console_port == port), "console")
     url = f"http://{HOST}:{port}"
     signal.signal(signal.SIGTERM, _stop)
     try:
-        with running_server(port) as server, httpx.Client(base_url=url, trust_env=False) as client:
+        with running_server(port, console_port) as server, httpx.Client(base_url=url, trust_env=False) as client:
             if wait_until_ready(server, client):
                 show_sample(client)
-                show_next_steps(url)
+                show_next_steps(url, f"http://{HOST}:{console_port}")
             sys.exit(server.wait())
     except KeyboardInterrupt:
         say("Stopped.")
+
+
+def chosen_port(wanted: int, who: str) -> int:
+    """``wanted``, or a free one, and then it is said."""
+    port = free_port(wanted)
+    if port != wanted:
+        say(f"Port {wanted} is taken by another program, so this {who} gets port {port}.")
+    return port
 
 
 def free_port(wanted: int) -> int:
@@ -63,9 +71,10 @@ def free_port(wanted: int) -> int:
 
 
 @contextmanager
-def running_server(port: int) -> Generator[subprocess.Popen[bytes], None, None]:
-    """``kikitori serve`` beside us; asked to stop at the end, and waited for."""
+def running_server(port: int, console_port: int) -> Generator[subprocess.Popen[bytes], None, None]:
+    """``kikitori serve --console`` beside us; asked to stop at the end, and waited for."""
     command = [sys.executable, "-m", "kikitori", "serve", "--host", HOST, "--port", str(port)]
+    command += ["--console", "--console-port", str(console_port)]
     calm = {"KIKITORI_LOG_LEVEL": "warning", **os.environ}
     # In a group of its own: a Ctrl-C reaches it once, through us.
     server = subprocess.Popen(command, env=calm, process_group=0)
@@ -116,9 +125,11 @@ def show_sample(client: httpx.Client) -> None:
         say(f"\nThe bundled sample was not heard: {answer.json()['error']['message']}\n")
 
 
-def show_next_steps(url: str) -> None:
+def show_next_steps(url: str, console: str) -> None:
     say(
+        f"In the browser  {console}\n"
         f"Try your own    curl -F file=@recording.mp3 {url}/v1/audio/transcriptions\n"
+        f"Live captions   {url}/live\n"
         f"Documentation   {url}/docs\n"
         "Stop            Ctrl-C"
     )

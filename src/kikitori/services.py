@@ -7,10 +7,10 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio.to_thread
 
@@ -18,31 +18,46 @@ from kikitori.audio.vad import VadOptions, file_speech_spans
 from kikitori.engines.devices import DeviceChoice, check_compute_type, choose_device
 from kikitori.engines.registry import engine_info, load_engine
 from kikitori.errors import DecodingCancelled, KikitoriError, ModelNotFound
+from kikitori.inference.downloads import Downloads
 from kikitori.inference.hub import OnProgress
 from kikitori.inference.models import ModelCatalog, ModelSpec
 from kikitori.inference.placement import Hardware, usable_cores
 from kikitori.inference.pool import ModelPool
 from kikitori.inference.status import ModelState, ModelStatus
+from kikitori.live.options import Agreement, LiveOptions
 from kikitori.llm.client import LARGEST_REPLY_BYTES, ChatModels
 from kikitori.media.guard import Guard, guarded_client
 from kikitori.media.sites import Fetched, Playlist
 from kikitori.metrics import Metrics
-from kikitori.options import DecodeOptions
+from kikitori.options import DecodeOptions, given_options
 from kikitori.pipeline.blocking import in_media_thread
 from kikitori.pipeline.events import ResumePoint, TranscriptionEvent
 from kikitori.pipeline.transcriber import Transcriber
+from kikitori.replies.desk import ReplyDesk
+from kikitori.sessions.desk import LiveDesk, LivePlan, live_desk
 from kikitori.settings import Settings
 from kikitori.store.answers import AnswerStore
+from kikitori.store.client_secrets import ClientSecretStore
 from kikitori.store.database import Database
+from kikitori.store.kept import KeptTexts
 from kikitori.store.keys import ApiKey, KeyStore
+from kikitori.store.nodes import NodeStore
+from kikitori.store.stats import StatsStore
 from kikitori.tasks.callback_desk import CallbackDesk
 from kikitori.tasks.desk import TaskDesk
 from kikitori.tasks.opening import TaskPlan, open_tasks
+from kikitori.tasks.recorder import LiveRecorder
+from kikitori.tasks.stats import StatsDesk
+from kikitori.tts.desk import SpeechDesk, speech_desk
+from kikitori.tts.plan import NONE, SpeechPlan
 from kikitori.types import Media, Priority, SpeechSpan, Transcript
 
 logger = logging.getLogger(__name__)
 
 TASKS_PER_GPU = 16
+SOCKET_FILES_PER_CPU, SOCKET_FILES_PER_GPU = 8, 16
+"""Files over ``/ws`` that are heard at once: enough to fill batches, few enough to fit into memory."""
+CPU_INTERIM_SECONDS, GPU_INTERIM_SECONDS = 1.0, 0.6
 RETRY_SECONDS = 30.0
 """After a model that should be there from the start could not be had, it is tried again."""
 
@@ -73,6 +88,8 @@ class Catalog(Protocol):
     def resolve(self, name: str) -> ModelSpec: ...
 
     def installed(self) -> list[ModelSpec]: ...
+
+    def remove(self, name: str) -> ModelSpec: ...
 
 
 class Pool(Protocol):
@@ -118,12 +135,35 @@ class Services:
     callbacks: CallbackDesk
     answers: AnswerStore
     llm: ChatModels
+    client_secrets: ClientSecretStore
+    kept: KeptTexts
+    key_store: KeyStore
+    """Where administrators make and end keys."""
+    stats: StatsDesk
+    downloads: Downloads
+    live: LiveDesk
+    speech: SpeechDesk = field(default_factory=lambda: SpeechDesk(SpeechPlan(engine=NONE)))
+    replies: ReplyDesk = field(init=False)
+    live_defaults: LiveOptions = field(default_factory=LiveOptions)
+    """How sessions listen whose clients say nothing else."""
+    file_places: int = SOCKET_FILES_PER_CPU
+    """Files of sockets that are heard at once."""
     fetcher: LinkFetcher | None = None
     """None: links are not fetched here."""
     not_ready_because: str = ""
     """What the default model waits for, while the pool is not ready."""
     draining: bool = False
     """Shutdown has begun: what runs may end, nothing new is wanted."""
+    on_drain: Callable[[], None] = lambda: None
+    """Told when it begins: the tasks of this node go back in the queue."""
+
+    def __post_init__(self) -> None:
+        self.replies = ReplyDesk(self.llm, self.speech, listener=self.metrics)
+
+    def drain(self) -> None:
+        """Shutdown begins. From the event loop only."""
+        self.draining = True
+        self.on_drain()
 
     def problem(self) -> str:
         """Why nothing can be transcribed now; empty when it can."""
@@ -132,6 +172,18 @@ class Services:
         if self.pool.ready:
             return ""
         return self.not_ready_because or "The default model is not loaded."
+
+    def recorder(self, options: LiveOptions, owner: str) -> LiveRecorder:
+        """Keeps a live session of ``owner``. Raises NoSpace, Unavailable, ModelNotFound."""
+        spec = self.catalog.resolve(options.model)
+        return LiveRecorder(
+            self.kept,
+            self.tasks.media,
+            owner=owner,
+            model=spec.id,
+            engine=spec.engine,
+            options=given_options(options.decode),
+        )
 
     def check_supported(self, model: str, options: DecodeOptions) -> None:
         """Raise ModelNotFound or Unsupported for what could not be done later either. Blocking: looks at the disk."""
@@ -186,6 +238,7 @@ async def open_services(
             "device chosen", extra={"action": "device_chosen", "device": device.device, "reason": device.reason}
         )
         catalog = make_catalog(settings)
+        downloads = await stack.enter_async_context(_closed_on_a_thread(Downloads(catalog)))
         # Closed when no request runs any more: threads are joined, models unloaded.
         pool = await stack.enter_async_context(make_pool(settings, catalog, device, metrics=metrics))
         transcriber = make_transcriber(settings, pool, metrics=metrics)
@@ -193,6 +246,18 @@ async def open_services(
         tasks = await stack.enter_async_context(
             open_tasks(database, transcriber, plan_tasks(settings, device), listener=metrics)
         )
+        chat = make_chat_models(settings)
+        live = await stack.enter_async_context(
+            live_desk(
+                pool,
+                plan_live(settings),
+                check=lambda model, options: transcriber.check(options, model=model),
+                chat=chat,
+                listener=metrics,
+            )
+        )
+        # Closed when nobody listens any more.
+        speech = await stack.enter_async_context(speech_desk(plan_speech(settings)))
         services = Services(
             settings=settings,
             metrics=metrics,
@@ -204,8 +269,20 @@ async def open_services(
             callbacks=tasks.callbacks,
             fetcher=tasks.fetcher,
             answers=AnswerStore(database),
-            llm=make_chat_models(settings),
+            llm=chat,
+            client_secrets=ClientSecretStore(database),
+            kept=KeptTexts(database),
+            key_store=keys,
+            stats=StatsDesk(StatsStore(database), NodeStore(database)),
+            downloads=downloads,
+            live=live,
+            speech=speech,
+            live_defaults=live_defaults(settings, device),
+            file_places=settings.socket_files or default_file_places(device),
+            on_drain=tasks.runner.drain,
         )
+        # Closed before the voice that it speaks with.
+        stack.push_async_callback(services.replies.close)
         metrics.watch_pool(partial(_waiting, pool), partial(_memory, pool))
         # Closed first: a model that is still being fetched is not wanted any more.
         await stack.enter_async_context(_prepared(services, catalog, device.device))
@@ -228,6 +305,10 @@ def make_catalog(settings: Settings, *, folders: Iterable[str] = ()) -> ModelCat
         offline=settings.offline,
         connect_timeout=settings.hub_connect_timeout_seconds,
         folders=[*settings.preload, *folders],
+        remote=[
+            *(f"openai:{name}" for name in settings.openai_models),
+            *(f"google:{name}" for name in settings.google_models),
+        ],
     )
 
 
@@ -242,7 +323,7 @@ def make_pool(
         cpu_threads=settings.cpu_threads,
         cpu_workers=settings.cpu_workers,
         max_batch_size=settings.max_batch_size,
-        engine_options=settings.engine_options,
+        engine_options=engine_options(settings),
     )
     return ModelPool(
         catalog,
@@ -254,6 +335,27 @@ def make_pool(
         memory_budget_bytes=settings.memory_budget_bytes,
         listener=metrics,
     )
+
+
+def engine_options(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Constructor arguments of engines, by name; what ``engine_options`` says wins."""
+    remote = {
+        "openai": {
+            "base_url": settings.openai_base_url,
+            "api_key": settings.openai_api_key.get_secret_value(),
+            "timeout_seconds": settings.openai_timeout_seconds,
+        },
+        "google": {
+            "project": settings.google_project,
+            "location": settings.google_location,
+            "recognizer": settings.google_recognizer,
+            "languages": settings.google_languages,
+            "credentials": settings.google_credentials,
+            "endpoint": settings.google_endpoint,
+        },
+    }
+    names = {*remote, *settings.engine_options}
+    return {name: remote.get(name, {}) | settings.engine_options.get(name, {}) for name in names}
 
 
 def make_transcriber(settings: Settings, pool: ModelPool, *, metrics: Metrics | None = None) -> Transcriber:
@@ -276,8 +378,10 @@ def plan_tasks(settings: Settings, device: DeviceChoice) -> TaskPlan:
         max_fetch_seconds=settings.max_fetch_seconds,
         site_cookies={host: cookies.get_secret_value() for host, cookies in settings.site_cookies.items()},
         site_proxy=settings.site_proxy.get_secret_value(),
+        max_audio_seconds=settings.max_audio_seconds,
         max_playlist_entries=settings.max_playlist_entries,
         callback_secret=settings.callback_secret.get_secret_value(),
+        former_callback_secret=settings.former_callback_secret.get_secret_value(),
         callback_attempts=settings.callback_attempts,
         callback_timeout=settings.callback_timeout_seconds,
         callback_max_bytes=settings.callback_max_bytes,
@@ -286,9 +390,34 @@ def plan_tasks(settings: Settings, device: DeviceChoice) -> TaskPlan:
     )
 
 
+def plan_live(settings: Settings) -> LivePlan:
+    return LivePlan(
+        max_sessions=settings.live_max_sessions,
+        buffer_seconds=settings.live_buffer_seconds,
+        resume_seconds=settings.live_resume_seconds,
+    )
+
+
+def live_defaults(settings: Settings, device: DeviceChoice) -> LiveOptions:
+    step = settings.live_interim_seconds or (CPU_INTERIM_SECONDS if device.device == "cpu" else GPU_INTERIM_SECONDS)
+    return LiveOptions(
+        endpoint_ms=settings.live_endpoint_ms,
+        prefix_ms=settings.live_prefix_ms,
+        interim_seconds=step,
+        agreement=Agreement(settings.live_agreement),
+        max_utterance_seconds=settings.live_max_utterance_seconds,
+        decode=DecodeOptions(audio_context=settings.live_audio_context or None),
+        carry_context=settings.live_carry_context,
+    )
+
+
 def default_slots(device: DeviceChoice) -> int:
     """Tasks at once: enough that the next batch is ready while one runs. One file alone can fill a CPU."""
     return TASKS_PER_GPU * len(device.indexes) if device.device != "cpu" else max(2, usable_cores())
+
+
+def default_file_places(device: DeviceChoice) -> int:
+    return SOCKET_FILES_PER_GPU * len(device.indexes) if device.device != "cpu" else SOCKET_FILES_PER_CPU
 
 
 def make_chat_models(settings: Settings) -> ChatModels:
@@ -301,6 +430,29 @@ def make_chat_models(settings: Settings) -> ChatModels:
         context_tokens=settings.llm_context_tokens,
         silence_seconds=settings.llm_timeout_seconds,
     )
+
+
+def plan_speech(settings: Settings) -> SpeechPlan:
+    return SpeechPlan(
+        engine=settings.tts_engine,
+        url=settings.tts_url,
+        api_key=settings.tts_api_key.get_secret_value(),
+        model=settings.tts_model,
+        voice=settings.tts_voice,
+        voices=settings.tts_voices,
+        silence_seconds=settings.tts_timeout_seconds,
+        piper_program=settings.tts_piper_program,
+        piper_voices=settings.tts_piper_voices,
+        places=settings.tts_places,
+    )
+
+
+@asynccontextmanager
+async def _closed_on_a_thread(downloads: Downloads) -> AsyncGenerator[Downloads, None]:
+    try:
+        yield downloads
+    finally:
+        await asyncio.to_thread(downloads.close)
 
 
 @asynccontextmanager

@@ -59,6 +59,16 @@ def test_attempts_of_callbacks_are_counted_by_outcome() -> None:
     assert values(metrics)["kikitori_callback_attempts_total", (("outcome", "delivered"),)] == 2
 
 
+def test_replies_are_counted_by_outcome() -> None:
+    metrics = Metrics()
+    for outcome in ("done", "stopped", "done"):
+        metrics.replied(outcome)
+    metrics.reply_sounded(0.3)
+    found = values(metrics)
+    assert found["kikitori_replies_total", (("outcome", "done"),)] == 2
+    assert found["kikitori_reply_first_sound_seconds_sum", ()] == 0.3
+
+
 def test_the_pool_is_asked_at_every_scrape() -> None:
     metrics = Metrics()
     waiting, models = {"low": 2}, {"small": 500}

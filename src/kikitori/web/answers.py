@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kikitori.pipeline.events import Started
-from kikitori.text.formats import MEDIA_TYPES, OutputFormat, render
+from kikitori.text.formats import MEDIA_TYPES, OutputFormat, render_file
 from kikitori.text.transcripts import usage_dict
 from kikitori.types import Segment, Task, Transcript
 from kikitori.web.asked import AnswerFormat, Asked
@@ -25,6 +25,7 @@ WRITTEN_AS: Mapping[AnswerFormat, OutputFormat] = {
     AnswerFormat.TSV: OutputFormat.TSV,
     AnswerFormat.LRC: OutputFormat.LRC,
     AnswerFormat.ASS: OutputFormat.ASS,
+    AnswerFormat.DOCX: OutputFormat.DOCX,
 }
 """Answers that are the content of a file."""
 
@@ -40,7 +41,7 @@ def write_answer(transcript: Transcript, asked: Asked) -> bytes:
     """The body of the answer. Pure, and slow for a transcript of many hours: for a thread."""
     if written := WRITTEN_AS.get(asked.format):
         names = [granularity.value for granularity in asked.granularities]
-        return render(transcript, written, layout=asked.layout, granularities=names).encode()
+        return render_file(transcript, written, layout=asked.layout, granularities=names)
     if asked.format is AnswerFormat.DIARIZED_JSON:
         return json_bytes(diarized_dict(transcript, asked.speaker_names))
     return json_bytes(plain_dict(transcript))

@@ -17,7 +17,32 @@ from kikitori.web.limits import CallLimit
 from kikitori.web.lingering import LingeringClose
 from kikitori.web.middleware import REQUEST_ID_HEADER, LastResort, RequestLog
 from kikitori.web.recent import Recent
-from kikitori.web.routes import audio, callbacks, health, llm, media, models, speech, task_events, task_results, tasks
+from kikitori.web.routes import (
+    audio,
+    callbacks,
+    deepgram,
+    file_socket,
+    health,
+    keys,
+    live,
+    live_translations,
+    llm,
+    media,
+    models,
+    pages,
+    realtime_secrets,
+    speech,
+    spoken,
+    stats,
+    task_events,
+    task_media,
+    task_results,
+    task_segments,
+    tasks,
+    welcome,
+)
+from kikitori.web.sockets.house import Sockets
+from kikitori.web.sockets.waiting_room import WaitingRoom
 from kikitori.web.state import WebState, attach
 from kikitori.web.uploads import Uploads
 
@@ -49,7 +74,9 @@ def create_app(services: Services) -> FastAPI:
     )
     attach(app, _state(services))
     install_error_handlers(app)
-    for part in (audio, speech, media, tasks, task_events, task_results, llm, callbacks, models, health):
+    recordings = (audio, spoken, speech, media, tasks, task_events, task_results, task_segments, llm, callbacks)
+    sockets = (deepgram, file_socket, live, live_translations)
+    for part in (*recordings, task_media, stats, *sockets, realtime_secrets, models, keys, pages, welcome, health):
         app.include_router(part.router)
     docs.install(app)
     return app
@@ -80,11 +107,18 @@ def _middleware(services: Services) -> list[Middleware]:
 
 def _state(services: Services) -> WebState:
     settings = services.settings
+    calls = CallLimit(settings.key_concurrency)
     return WebState(
         services=services,
         uploads=make_uploads(settings),
         guard=Guard.allowing(settings.allowed_addresses),
-        calls=CallLimit(settings.key_concurrency),
+        calls=calls,
+        streams=CallLimit(settings.key_streams, what="event stream"),
+        sockets=Sockets(
+            services.live,
+            calls,
+            file_room=WaitingRoom(services.file_places, most_waiting=settings.max_queue),
+        ),
         supported=Recent(),
         render_threads=anyio.CapacityLimiter(RENDER_THREADS),
         open_without_keys=settings.insecure or binding.is_loopback(settings.host),

@@ -29,6 +29,7 @@ class AnswerFormat(StrEnum):
     TSV = "tsv"  # a table: start and end in milliseconds, text
     LRC = "lrc"  # lyrics
     ASS = "ass"  # Advanced SubStation Alpha subtitles
+    DOCX = "docx"  # a document for word processors
 
 
 class Granularity(StrEnum):

@@ -1,8 +1,9 @@
 """Who calls, and what they may do.
 
 Without any key a server on loopback is open. As soon as there is one, everything but ``/``,
-``/docs`` and ``/health`` needs a key: ``Authorization: Bearer …``, ``x-api-key`` or ``api-key``.
-Browsers can set no header on an EventSource or a WebSocket: there the query may carry it, as ``api_key``.
+``/docs``, ``/live`` (the page, not what it asks for) and ``/health`` needs a key: ``Authorization: Bearer …``,
+``x-api-key`` or ``api-key``. Browsers can set no header on an EventSource or a WebSocket: there the query may carry it,
+as ``api_key``; sockets have more ways (``web.sockets.opening``).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Caller:
     id: str
     owner: str = ""
     scopes: frozenset[str] = frozenset({Scope.ADMIN})
+    key: int | None = None
+    """The number of its API key; None: it has none."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -72,13 +75,28 @@ async def watcher_of(
     return allowed(await identify(request, state, secret), Scope.TRANSCRIBE)
 
 
+async def key_in_headers(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+    azure_header: Annotated[str | None, Security(_azure_header)],
+) -> str:
+    """The key of ``request``, which its route judges by itself; empty: none."""
+    return header_secret(request)
+
+
 def socket_secret(connection: HTTPConnection) -> str:
     """The key that the opening of a WebSocket carries; empty: none."""
+    return header_secret(connection) or connection.query_params.get("api_key", "")
+
+
+def header_secret(connection: HTTPConnection) -> str:
+    """The key that the headers carry, also as Deepgram's clients write it (``Authorization: Token …``); empty: none."""
     headers = connection.headers
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials.strip():
+    if scheme.lower() in ("bearer", "token") and credentials.strip():
         return credentials.strip()
-    return headers.get("x-api-key") or headers.get("api-key") or connection.query_params.get("api_key", "")
+    return headers.get("x-api-key") or headers.get("api-key") or ""
 
 
 async def identify(connection: HTTPConnection, state: WebState, secret: str) -> Caller:
@@ -131,7 +149,7 @@ async def _key_holder(keys: Keys, secret: str) -> Caller:
     key = await keys.verify(secret)
     if key is None:
         raise Unauthorized("The API key is wrong or was revoked.")
-    return Caller(id=f"key {key.id}", owner=key.owner, scopes=key.scopes)
+    return Caller(id=f"key {key.id}", owner=key.owner, scopes=key.scopes, key=key.id)
 
 
 def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
@@ -146,5 +164,8 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
 AnyCaller = Annotated[Caller, Depends(caller_of)]
 """Whoever has a key, whatever its scopes."""
 MayTranscribe = Annotated[Caller, Depends(needs(Scope.TRANSCRIBE))]
+KeyInHeaders = Annotated[str, Depends(key_in_headers)]
+"""For a route that says in its own words who may not come in."""
 MayManageModels = Annotated[Caller, Depends(needs(Scope.MODELS))]
+MayAdminister = Annotated[Caller, Depends(needs(Scope.ADMIN))]
 MayWatch = Annotated[Caller, Depends(watcher_of)]

@@ -1,31 +1,17 @@
-"""``/`` and ``/docs``. Swagger UI comes with the installation, so it works on a closed network."""
+"""``/docs``. Swagger UI comes with the installation, so it works on a closed network."""
 
 from __future__ import annotations
 
-import html
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 ASSETS_URL = "/docs/assets"
-
-HOME = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Kikitori</title>
-<style>body {font-family: sans-serif; margin: 2rem} pre {overflow-x: auto}</style></head>
-<body>
-<h1>Kikitori</h1>
-<p>Speech to text, on your own machine. <a href="docs">The API</a> ·
-<a href="openapi.json">OpenAPI</a> · <a href="health/ready">Health</a></p>
-<pre>curl -F file=@recording.mp3 {base}v1/audio/transcriptions</pre>
-</body>
-</html>
-"""
 
 NARROW = """<style>
 @media (max-width: 640px) {
@@ -55,7 +41,6 @@ def install(app: FastAPI) -> None:
     assets = Path(str(files("fastapi_offline"))) / "static"
     app.mount(ASSETS_URL, StaticFiles(directory=assets), name="docs-assets")
     app.add_api_route("/docs", _swagger, include_in_schema=False)
-    app.add_api_route("/", _home, include_in_schema=False)
     made = app.openapi
     app.openapi = lambda: _corrected(made())  # type: ignore[method-assign]  # the way FastAPI documents
 
@@ -97,7 +82,3 @@ async def _swagger() -> HTMLResponse:
         swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
     )
     return HTMLResponse(bytes(page.body).replace(b"</head>", f"{NARROW}</head>".encode(), 1))
-
-
-async def _home(request: Request) -> HTMLResponse:
-    return HTMLResponse(HOME.replace("{base}", html.escape(str(request.base_url))))

@@ -12,16 +12,16 @@ RETRY_AFTER_SECONDS = 1.0
 
 
 class CallLimit:
-    def __init__(self, limit: int) -> None:
-        """At most ``limit`` requests of each caller; 0: no limit."""
-        self._limit = limit
+    def __init__(self, limit: int, *, what: str = "request") -> None:
+        """At most ``limit`` requests of each caller, or whatever else is counted; 0: no limit."""
+        self._limit, self._what = limit, what
         self._running: Counter[str] = Counter()
 
     @contextmanager
     def place(self, caller: str) -> Generator[None, None, None]:
         """Room for one request of ``caller``; raises Busy when there is none."""
         if self._limit and self._running[caller] >= self._limit:
-            running = "1 request of yours is" if self._limit == 1 else f"{self._limit} requests of yours are"
+            running = f"1 {self._what} of yours is" if self._limit == 1 else f"{self._limit} {self._what}s of yours are"
             raise Busy(f"{running} running already.", retry_after=RETRY_AFTER_SECONDS)
         self._running[caller] += 1
         try:

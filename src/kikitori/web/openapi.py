@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from kikitori.options import OptionRow, option_table
+from kikitori.text.formats import MEDIA_TYPES, OutputFormat
 from kikitori.text.subtitle_options import layout_table
 from kikitori.web.asked import AnswerFormat, Granularity
 
@@ -16,11 +17,11 @@ Kikitori turns speech into text, on your own machine.
 * Every decode option of Kikitori is one more form field.
 * Errors are always `{"error": {"message", "type", "param", "code"}}`; each answer has an `x-request-id`.
 * Keys: none are needed on loopback until the first is made; then send `Authorization: Bearer KEY`.
-  Scopes: `transcribe` (recordings), `models` (load and unload), `admin` (everything).
+  Scopes: `transcribe` (recordings), `models` (load, unload and download), `admin` (everything).
 """
 
 TAGS = [
-    {"name": "audio", "description": "Recordings in, text out."},
+    {"name": "audio", "description": "Recordings in, text out; text in, speech out."},
     {"name": "media", "description": "Recordings themselves: what is in them, and their sound as a file."},
     {
         "name": "tasks",
@@ -28,7 +29,9 @@ TAGS = [
     },
     {"name": "language models", "description": "What a language model makes of a task's text."},
     {"name": "callbacks", "description": "What is sent when a task has ended."},
+    {"name": "live", "description": "Live speech: short-lived keys for `/v1/realtime`, a WebSocket."},
     {"name": "models", "description": "Which models there are, and which are in memory."},
+    {"name": "keys", "description": "API keys, for administrators."},
     {"name": "operations", "description": "Health and metrics."},
 ]
 
@@ -48,8 +51,8 @@ _FORM_FIELDS: dict[str, dict[str, Any]] = {
         "type": "string",
         "enum": [answer.value for answer in AnswerFormat],
         "default": "json",
-        "description": "`full_json`, `txt` (a line a segment), `tsv`, `lrc` and `ass` are ours; `diarized_json` needs "
-        "`channels=split`.",
+        "description": "`full_json`, `txt` (a line a segment), `tsv`, `lrc`, `ass` and `docx` are ours; "
+        "`diarized_json` needs `channels=split`.",
     },
     "stream": {
         "type": "boolean",
@@ -206,6 +209,7 @@ def transcript_responses() -> dict[int | str, dict[str, Any]]:
         "text/vtt": {"schema": {"type": "string"}, "example": f"WEBVTT\n\n{cue.replace(',', '.')}"},
         "text/tab-separated-values": {"schema": {"type": "string"}, "example": f"start\tend\ttext\n0\t2600\t{_TEXT}\n"},
         "text/x-ssa": {"schema": {"type": "string"}},
+        MEDIA_TYPES[OutputFormat.DOCX]: {"schema": {"type": "string", "format": "binary"}},
         "text/event-stream": {"example": _STREAM_EXAMPLE},
     }
     headers = {name: {"description": about, "schema": {"type": "string"}} for name, about in _HEADERS.items()}

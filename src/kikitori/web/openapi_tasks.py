@@ -230,6 +230,7 @@ _LIST = _always_there(
         "next": {"type": ["string", "null"], "description": "The `cursor` of the next page."},
     }
 )
+_SEGMENT_EXAMPLE = {"id": 0, "start": 0.0, "end": 2.6, "text": " The birch canoe slid on the smooth planks."}
 _RESULT_EXAMPLE = {
     "task_id": EXAMPLE_ID,
     "text": "The birch canoe slid on the smooth planks.",
@@ -237,7 +238,7 @@ _RESULT_EXAMPLE = {
     "duration": 2.6,
     "model": "small",
     "engine": "whisper",
-    "segments": [{"id": 0, "start": 0.0, "end": 2.6, "text": " The birch canoe slid on the smooth planks."}],
+    "segments": [_SEGMENT_EXAMPLE],
 }
 _EVENTS_EXAMPLE = (
     f'id: 7-0-0\nevent: status\ndata: {{"id":"{EXAMPLE_ID}","status":"running","progress":0.0,"segments":0}}\n\n'
@@ -281,6 +282,10 @@ def result_responses() -> dict[int | str, dict[str, Any]]:
         202: pending_response(),
         409: ended_response(),
     }
+
+
+def segment_response() -> dict[str, Any]:
+    return _json("The segment as it is now.", _SEGMENT, _SEGMENT_EXAMPLE)
 
 
 def pending_response() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
@@ -23,11 +24,14 @@ from kikitori.settings import Settings
 from kikitori.web import binding
 from kikitori.web.app import create_app, make_uploads
 from kikitori.web.memory import keep_what_is_there, return_free_memory, trimmed_memory
+from kikitori.web.state import state_of_app
 
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request line with its headers."""
+MAX_FRAME_BYTES = 32 * 1024 * 1024
+"""Of a WebSocket: 15 MiB of audio in base64, with room to say that more is too much."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep idle connections, so that they are the ones who close."""
 UNWIND_SECONDS = 5.0
@@ -67,9 +71,11 @@ class Server(uvicorn.Server):
 
     def __init__(self, services: Services, *, on_ready: Callable[[], None] = lambda: None) -> None:
         settings = services.settings
+        app = create_app(services)
+        self._sockets = state_of_app(app).sockets
         super().__init__(
             uvicorn.Config(
-                create_app(services),
+                app,
                 http="h11",  # bounds the head of a request, which httptools does not
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 lifespan="off",  # services are opened and closed around the server
@@ -78,6 +84,8 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_seconds),
+                ws_max_size=MAX_FRAME_BYTES,
+                ws_per_message_deflate=False,  # its memory, a quarter of a megabyte a socket, buys little for audio
                 ssl_certfile=settings.tls_cert,
                 ssl_keyfile=settings.tls_key,
             )
@@ -94,9 +102,14 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Not ready any more: what still has a connection sees it.
-        self._services.draining = True
+        # Not ready any more, and what still has a connection sees it; tasks are another node's, or a later start's.
+        self._services.drain()
         logger.info("draining", extra={"action": "draining", "running": len(self.server_state.tasks)})
+        # Sockets first: uvicorn would close them at once, before their last words.
+        began = time.monotonic()
+        await self._sockets.drain(self._services.settings.shutdown_grace_seconds)
+        used = math.floor(time.monotonic() - began)
+        self.config.timeout_graceful_shutdown = max(1, (self.config.timeout_graceful_shutdown or 0) - used)
         # Stop accepting, wait for requests that run, cancel them after the grace time.
         await super().shutdown(sockets)
         # Cancelled requests still let go of what they hold.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 from fastapi import Depends, FastAPI
@@ -12,8 +12,12 @@ from starlette.requests import HTTPConnection
 from kikitori.media.guard import Guard
 from kikitori.services import Services
 from kikitori.web.limits import CallLimit
+from kikitori.web.peak_memory import PeakMemory
 from kikitori.web.recent import Recent
 from kikitori.web.uploads import Uploads
+
+if TYPE_CHECKING:
+    from kikitori.web.sockets.house import Sockets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +29,16 @@ class WebState:
     guard: Guard
     """Where links of clients may lead."""
     calls: CallLimit
+    streams: CallLimit
+    """Of events of tasks: they last long and do little."""
+    sockets: Sockets
     supported: Recent
     """Models with options that were found to fit."""
     render_threads: anyio.CapacityLimiter
     """Long transcripts are written out on threads, so that nobody waits for them."""
     open_without_keys: bool
     """Nobody needs a key while there is none: only on loopback, or when the operator insists."""
+    peaks: PeakMemory = field(default_factory=PeakMemory)
 
 
 def attach(app: FastAPI, state: WebState) -> None:
@@ -39,7 +47,11 @@ def attach(app: FastAPI, state: WebState) -> None:
 
 def state_of(connection: HTTPConnection) -> WebState:
     """That of a request or of a WebSocket."""
-    state = connection.app.state.web
+    return state_of_app(connection.app)
+
+
+def state_of_app(app: FastAPI) -> WebState:
+    state = app.state.web
     assert isinstance(state, WebState)
     return state
 

@@ -15,7 +15,7 @@ from kikitori.errors import Conflict, NotFound
 from kikitori.store.task_records import TaskError, TaskRecord, TaskResult, TaskStatus
 from kikitori.tasks.desk import TaskDesk
 from kikitori.tasks.views import task_json
-from kikitori.text.formats import FORMATS, OutputFormat, render
+from kikitori.text.formats import FORMATS, OutputFormat, render_file
 from kikitori.text.subtitle_options import SubtitleLayout
 from kikitori.types import DecodeMode, Transcript
 from kikitori.web.answers import JSON_TYPE, json_bytes
@@ -24,6 +24,7 @@ from kikitori.web.errors import error_body, status_of
 
 LONGEST_RETRY_SECONDS = 30
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_UNFIT = re.compile(r"[^\w-]+")
 ENDED: Mapping[TaskStatus, TaskError] = {
     TaskStatus.FAILED: TaskError(code="failed", message="The task failed."),
     TaskStatus.CANCELLED: TaskError(
@@ -89,15 +90,18 @@ def transcript_of(result: TaskResult) -> Transcript:
 
 def write_file(result: TaskResult, format: OutputFormat, layout: SubtitleLayout) -> bytes:
     """Pure, and slow for a recording of many hours: for a thread."""
-    return render(transcript_of(result), format, layout=layout).encode(errors="replace")
+    return render_file(transcript_of(result), format, layout=layout, title=_stem(result.task))
 
 
-def download_headers(task: TaskRecord, format: OutputFormat) -> dict[str, str]:
-    """The file is called as the recording was, in any script (RFC 6266, RFC 8187)."""
-    stem = PurePath(task.file_name.replace("/", " ")).stem or task.id
-    name = f"{stem}{FORMATS[format].suffix}"
+def download_headers(task: TaskRecord, format: OutputFormat, language: str = "") -> dict[str, str]:
+    """The file is called as the recording was, in any script (RFC 6266, RFC 8187); ``language``: of a translation."""
+    name = f"{_stem(task)}{'.' if language else ''}{_UNFIT.sub('_', language)}{FORMATS[format].suffix}"
     plain = "".join(char if char.isascii() and char.isprintable() and char not in '"\\%;' else "_" for char in name)
     value = f'attachment; filename="{plain}"'
     if plain != name:
         value += f"; filename*=UTF-8''{quote(name.encode(errors='replace'), safe='')}"
     return {"content-disposition": value}
+
+
+def _stem(task: TaskRecord) -> str:
+    return PurePath(task.file_name.replace("/", " ")).stem or task.id

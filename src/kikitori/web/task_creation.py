@@ -11,7 +11,7 @@ from pathlib import PurePath
 import anyio
 import anyio.to_thread
 
-from kikitori.errors import Conflict, InvalidInput, InvalidOption
+from kikitori.errors import InvalidInput, InvalidOption
 from kikitori.media.links import link_in
 from kikitori.options import DecodeOptions
 from kikitori.store.task_records import NewTask, TaskRecord, new_id
@@ -41,10 +41,7 @@ async def create_tasks(
     """
     await _check(state, wanted)
     new = [_new_task(state, caller, each) for each in wanted]
-    records, complete = await _submit(state.services.tasks, new, files)
-    if len(new) == 1:
-        _require_same(records[0], complete[0])
-    return records
+    return await _submit(state.services.tasks, new, files)
 
 
 def read_batch(values: Mapping[str, object]) -> list[Wanted]:
@@ -148,9 +145,7 @@ def _new_task(state: WebState, caller: Caller, wanted: Wanted) -> NewTask:
     )
 
 
-async def _submit(
-    tasks: TaskDesk, new: Sequence[NewTask], files: Sequence[UploadedFile]
-) -> tuple[list[TaskRecord], list[NewTask]]:
+async def _submit(tasks: TaskDesk, new: Sequence[NewTask], files: Sequence[UploadedFile]) -> list[TaskRecord]:
     """The tasks, queued, with their uploads in the media store. What no task holds in the end is removed from there."""
     complete = [*new]
     records: list[TaskRecord] = []
@@ -161,7 +156,7 @@ async def _submit(
         # Once begun it is carried out, whatever becomes of the request: a task must not lose its recording.
         with anyio.CancelScope(shield=True):
             records = await tasks.submit(complete)
-        return records, complete
+        return records
     finally:
         held = {record.media_key for record in records}
         with anyio.CancelScope(shield=True):
@@ -174,22 +169,3 @@ def _suffix(name: str) -> str:
     """What the name ends with, for programs that look at it."""
     suffix = PurePath(name).suffix
     return suffix.lower() if _SUFFIX.fullmatch(suffix) else ""
-
-
-def _require_same(record: TaskRecord, new: NewTask) -> None:
-    """An idempotency key stands for one request; raises Conflict when it comes with another one."""
-    if record.id == new.id or _asks_for_the_same(record, new):
-        return
-    raise Conflict(
-        f"The idempotency key {new.idempotency_key!r} is that of the task {record.id}, which asks for something else.",
-        remedy="Use a new key for a new task.",
-        param="idempotency_key",
-    )
-
-
-def _asks_for_the_same(record: TaskRecord, new: NewTask) -> bool:
-    """What a node has found out since does not count: what the model is called, and how large the linked file is."""
-    wishes = [(task.url, task.task_type, dict(task.options)) for task in (record, new)]
-    same_model = bool(record.started_at) or not new.model or record.model == new.model
-    same_file = new.media_key is None or record.media_bytes in (None, new.media_bytes)
-    return wishes[0] == wishes[1] and same_model and same_file

@@ -36,6 +36,7 @@ RESULT_FORMATS = (
     OutputFormat.TSV,
     OutputFormat.TXT,
     OutputFormat.JSON,
+    OutputFormat.DOCX,
 )
 """What ``/subtitles`` writes."""
 
@@ -136,13 +137,18 @@ def check_names(values: Mapping[str, object], known: Sequence[str], *, what: str
     for name in values:
         if name in known:
             continue
-        shown = name if len(name) <= 80 else name[:79] + "…"
+        shown = shortened(name)
         near = difflib.get_close_matches(shown, known, n=1)
         if name == FILE_FIELD:
             remedy = "Send a recording as multipart/form-data."
         else:
             remedy = f"Did you mean {near[0]}?" if near else "Leave it out."
         raise InvalidInput(f"There is no {what} {shown!r} here.", remedy=remedy, param=shown)
+
+
+def shortened(name: str) -> str:
+    """A name of a client's, as far as an error shows it."""
+    return name if len(name) <= 80 else name[:79] + "…"
 
 
 def check_text(value: object, name: str = "") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,8 @@ POLL_SECONDS = 0.5
 """How soon a change on another node is seen; changes on this one wake at once."""
 QUIET_SECONDS = 15.0
 """After so long without an event, connections are kept open by a sign of life."""
+CHECK_SECONDS = 15.0
+"""How often it is asked whether whoever watches still may."""
 PAGE = 250
 """Segments read at once."""
 
@@ -138,16 +140,22 @@ async def follow(
     position: Position,
     *,
     stopping: Callable[[], bool] = lambda: False,
+    check: Callable[[], Awaitable[object]] | None = None,
     poll_seconds: float = POLL_SECONDS,
     quiet_seconds: float = QUIET_SECONDS,
+    check_seconds: float = CHECK_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[Told | None, None]:
     """Events after ``position`` until the final status, or until the server is ``stopping``; None is a sign of life.
 
-    Raises NotFound when the task is removed.
+    Raises NotFound when the task is removed, and what ``check`` raises, which is called now and then.
     """
     spoke, known, owed = clock(), None, position == START
+    checked = spoke
     while not stopping():
+        if check is not None and clock() - checked >= check_seconds:
+            await check()
+            checked = clock()
         seen, position = await _look(tasks, task_id, owner, position)
         owed = owed or _has_news(seen) or known not in (None, _state(seen.task))
         told, position = tell(seen, position, changed=owed)

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
@@ -64,7 +64,7 @@ class Uploads:
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
-        self._threads = anyio.CapacityLimiter(MAX_WRITERS)
+        self.threads = anyio.CapacityLimiter(MAX_WRITERS)
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncGenerator[Upload, None]:
@@ -85,6 +85,43 @@ class Uploads:
         """
         async with self._received(request, max_files=max_files, needs_file=False) as form:
             yield form
+
+    @asynccontextmanager
+    async def receive_body(
+        self, request: Request, *, head: bytes = b"", seen: Callable[[bytes], None] = lambda data: None
+    ) -> AsyncGenerator[UploadedFile, None]:
+        """The body of ``request`` as a file that begins with ``head``; removed at the end, whatever happens.
+
+        ``seen`` is shown every piece of the body. Raises what ``receive`` raises.
+        """
+        self._check_announced(request)
+        paths: list[Path] = []
+        try:
+            size = await self._save_body(request, paths, head, seen)
+            if not size:
+                raise InvalidMedia("The body is empty.", remedy="Send the recording as the body of the request.")
+            yield UploadedFile(path=paths[0], name="", size_bytes=size)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(_remove_all, paths, limiter=self.threads)
+
+    async def _save_body(self, request: Request, paths: list[Path], head: bytes, seen: Callable[[bytes], None]) -> int:
+        """Bytes of the body."""
+        writer, size = await self._create(paths), 0
+        writer.gathered += head
+        try:
+            async for data in _body(request):
+                seen(data)
+                size += len(data)
+                if size > self.max_bytes:
+                    raise upload_too_large(self.max_bytes)
+                writer.gathered += data
+                if len(writer.gathered) >= WRITE_BYTES:
+                    await self._write(writer)
+            await self._write(writer)
+        finally:
+            writer.file.close()
+        return size
 
     @asynccontextmanager
     async def _received(
@@ -110,7 +147,7 @@ class Uploads:
             yield UploadedForm(fields=fields, files=tuple(files))
         finally:
             with anyio.CancelScope(shield=True):  # the files go even when the request was cancelled
-                await anyio.to_thread.run_sync(_remove_all, paths, limiter=self._threads)
+                await anyio.to_thread.run_sync(_remove_all, paths, limiter=self.threads)
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed left behind. Blocking; for the start."""
@@ -154,7 +191,7 @@ class Uploads:
         path = self.folder / f"upload-{os.getpid()}-{secrets.token_hex(16)}"
         paths.append(path)  # first: what is made is removed
         with _disk_errors():
-            return _Writer(await anyio.to_thread.run_sync(_create, path, limiter=self._threads))
+            return _Writer(await anyio.to_thread.run_sync(_create, path, limiter=self.threads))
 
     async def _finish(self, writer: _Writer, pieces: list[Piece], index: int) -> None:
         """The last bytes of a file that another one follows."""
@@ -167,7 +204,7 @@ class Uploads:
     async def _write(self, writer: _Writer) -> None:
         data, writer.gathered = writer.gathered, bytearray()
         with _disk_errors():
-            await anyio.to_thread.run_sync(_write_all, writer.file, data, limiter=self._threads)
+            await anyio.to_thread.run_sync(_write_all, writer.file, data, limiter=self.threads)
 
 
 @dataclass(slots=True)

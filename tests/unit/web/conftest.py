@@ -45,6 +45,9 @@ class FakeCatalog:
                 return spec
         raise ModelNotFound(name)
 
+    def remove(self, name: str) -> ModelSpec:
+        raise Conflict(f"The model {self.resolve(name).id} lies elsewhere.")
+
 
 class NoKeys:
     async def any(self) -> bool:

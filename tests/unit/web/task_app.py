@@ -14,6 +14,7 @@ from tests.databases import migrated_sqlite
 
 from kikitori.media.store import MediaStore
 from kikitori.services import Services
+from kikitori.store.answers import AnswerStore
 from kikitori.store.database import Database
 from kikitori.store.keys import ApiKey, Scope
 from kikitori.store.task_records import Checkpoint, TaskError, TaskRecord, TaskStatus
@@ -31,13 +32,16 @@ RESULT_TEXTS = (" The birch canoe", " slid on", " the smooth planks.")
 class OwnersByKey:
     """A key is called like its owner: ``ann``, ``bob``; ``root`` may do everything, ``models`` nothing with tasks."""
 
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
     scopes: Mapping[str, Scope] = {"root": Scope.ADMIN, "models": Scope.MODELS}
 
     async def any(self) -> bool:
         return True
 
     async def verify(self, secret: str) -> ApiKey | None:
-        if secret not in ("ann", "bob", *self.scopes):
+        if secret not in ("ann", "bob", *self.scopes) or secret in self.revoked:
             return None
         scope = self.scopes.get(secret, Scope.TRANSCRIBE)
         made = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,20 +87,19 @@ class TaskApp:
     async def begin(self, *, duration: float = 3.0) -> TaskRecord:
         """Claim the next task and start to decode it."""
         [task] = await self.store.claim(NODE, 1)
-        return await self.store.started(
-            task,
-            duration=duration,
-            language="en",
-            language_probability=0.9,
-            model="fake",
-            engine="fake",
-            mode="windowed",
-        )
+        return await self.store.started(task, duration=duration, model="fake", engine="fake", mode="windowed")
 
     async def say(self, task: TaskRecord, segments: Sequence[Segment], *, checkpoint: bool = True) -> None:
         done = segments[-1].end if segments else task.seconds_done
         point = Checkpoint(seconds=done, segments=segments[-1].id + 1) if checkpoint and segments else None
-        await self.store.advance(task, segments=segments, seconds_done=done, duration=task.duration, checkpoint=point)
+        await self.store.advance(
+            task,
+            segments=segments,
+            seconds_done=done,
+            duration=task.duration,
+            checkpoint=point,
+            language=("en", 0.9),
+        )
         self.desk.changes.tell(task.id)
 
     async def end(
@@ -122,7 +125,9 @@ async def task_app(
     async with Database(await migrated_sqlite(data_dir / "tasks.db")) as database:
         store = TaskStore(database)
         desk = TaskDesk(store, MediaStore("", data_dir), max_queued=max_queued)
-        services = make_services(keys=OwnersByKey() if key else None, parts={"tasks": desk}, **settings)
+        services = make_services(
+            keys=OwnersByKey() if key else None, parts={"tasks": desk, "answers": AnswerStore(database)}, **settings
+        )
         transport = httpx.ASGITransport(app=create_app(services))
         headers = {"x-api-key": key} if key else {}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:

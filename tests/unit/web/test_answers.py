@@ -1,6 +1,8 @@
+import io
 import json
 
 import pytest
+from docx import Document
 
 from kikitori.testing import fake_transcript
 from kikitori.types import Task, Transcript
@@ -16,7 +18,7 @@ def answer(response_format: str, *items: tuple[str, str], transcript: Transcript
     return write_answer(transcript, read_asked(fields)).decode()
 
 
-@pytest.mark.parametrize("response_format", list(AnswerFormat))
+@pytest.mark.parametrize("response_format", [each for each in AnswerFormat if each is not AnswerFormat.DOCX])
 @pytest.mark.parametrize("transcript", [TRANSCRIPT, fake_transcript()], ids=["speech", "silence"])
 def test_every_format_is_written_and_has_a_type(response_format: AnswerFormat, transcript: Transcript) -> None:
     text = answer(response_format, transcript=transcript)
@@ -25,6 +27,13 @@ def test_every_format_is_written_and_has_a_type(response_format: AnswerFormat, t
     else:
         assert ANSWER_TYPES[response_format].endswith("; charset=utf-8")
         assert ("聞き取り" in text) == bool(transcript.segments)
+
+
+def test_a_document_comes_whole() -> None:
+    asked = read_asked(Fields((("response_format", "docx"),)))
+    lines = [paragraph.text for paragraph in Document(io.BytesIO(write_answer(TRANSCRIPT, asked))).paragraphs]
+    assert lines[2:] == ["0:00\tleft: Good morning.", "0:01\tright: 聞き取り"]
+    assert ANSWER_TYPES[AnswerFormat.DOCX].endswith(".wordprocessingml.document")
 
 
 def test_json_is_text_and_usage() -> None:

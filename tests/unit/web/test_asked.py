@@ -97,7 +97,7 @@ def test_openai_names_of_our_options() -> None:
         [("temperature", "2")],
         [("temperature", "warm")],
         [("language", "klingon")],
-        [("response_format", "docx")],
+        [("response_format", "odt")],
         [("stream", "perhaps")],
         [("timestamp_granularities", "letter")],
         [("chunking_strategy", "semantic")],

@@ -204,8 +204,8 @@ async def test_insecure_does_not_switch_keys_off(start: Start, keys: KeyStore) -
 async def test_a_key_has_so_many_places(start: Start, keys: KeyStore) -> None:
     first, second = await secret(keys), await secret(keys)
     hold = Hold()
-    started, *rest = script_of(fake_transcript(" a"))
-    async with start(started, hold, *rest, keys=keys, key_concurrency=1) as app:
+    begun, started, *rest = script_of(fake_transcript(" a"))
+    async with start(begun, started, hold, *rest, keys=keys, key_concurrency=1) as app:
 
         async def transcribe(key: str, **fields: Any) -> httpx.Response:
             return await app.client.post(

@@ -60,7 +60,7 @@ async def exchange(app: FastAPI, method: str, path: str, **headers: str) -> Exch
         "client": ("127.0.0.1", 4711),
         "server": ("localhost", 80),
     }
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await app(scope, found.receive, found.send)
     return found
 
@@ -68,7 +68,11 @@ async def exchange(app: FastAPI, method: str, path: str, **headers: str) -> Exch
 def routes_with_bodies(app: FastAPI) -> list[tuple[str, str, set[str]]]:
     """Method, path and content types of all that take a body."""
     return [
-        (method.upper(), path.replace("{id}", "task_1"), set(operation["requestBody"]["content"]))
+        (
+            method.upper(),
+            path.replace("{id}", "task_1").replace("{segment_id}", "1"),
+            set(operation["requestBody"]["content"]),
+        )
         for path, operations in app.openapi()["paths"].items()
         for method, operation in operations.items()
         if "requestBody" in operation

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from standardwebhooks import Webhook
+from tests.unit.idle import idle_desk
 from tests.unit.tasks.memory import NOON, Clock, MemoryOutbox, MemoryTasks, finished_task
 
 from kikitori.media.guard import Guard
@@ -26,6 +27,7 @@ from kikitori.web.errors import install_error_handlers
 from kikitori.web.limits import CallLimit
 from kikitori.web.recent import Recent
 from kikitori.web.routes import callbacks
+from kikitori.web.sockets.house import Sockets
 from kikitori.web.state import WebState, attach
 from kikitori.web.uploads import Uploads
 
@@ -67,6 +69,8 @@ class World:
             uploads=Uploads(folder, max_bytes=1_000),
             guard=guard,
             calls=CallLimit(1),
+            streams=CallLimit(1),
+            sockets=Sockets(idle_desk(), CallLimit(1)),
             render_threads=anyio.CapacityLimiter(1),
             open_without_keys=False,
             supported=Recent(),

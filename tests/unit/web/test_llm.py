@@ -26,7 +26,7 @@ from kikitori.llm.client import ChatModels
 from kikitori.media.guard import Guard, guarded_client
 from kikitori.metrics import Metrics
 from kikitori.settings import Settings
-from kikitori.store.answers import Answer
+from kikitori.store.answers import Answer, AnswerKind
 from kikitori.store.keys import ApiKey, Scope
 from kikitori.store.task_records import TaskRecord, TaskResult, TaskStatus
 from kikitori.testing import Hold, until
@@ -64,8 +64,8 @@ class FakeAnswers:
         self.kept.append(Answer(id=len(self.kept) + 1, task_id=task_id, created_at=NOW, **facts))
         return self.kept[-1]
 
-    async def list(self, task_id: str) -> Sequence[Answer]:
-        return [answer for answer in self.kept if answer.task_id == task_id]
+    async def list(self, task_id: str, *, after: int = 0, limit: int = 1_000) -> Sequence[Answer]:
+        return [answer for answer in self.kept if answer.task_id == task_id and answer.id > after][:limit]
 
 
 class FakeTasks:
@@ -129,6 +129,8 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
             services=cast(Any, services),
             uploads=Uploads(tmp_path / "tmp", max_bytes=1),
             calls=CallLimit(1),
+            streams=CallLimit(1),
+            sockets=cast(Any, None),
             render_threads=anyio.CapacityLimiter(1),
             guard=Guard.allowing(),
             open_without_keys=True,
@@ -172,7 +174,10 @@ async def test_a_summary_is_made_of_the_marked_text_and_kept(served: Served) -> 
     (asked,) = served.server.requests
     assert "[0:00] Good morning.\n[1:01] left: We ship on Friday.\n" in asked.user
     assert asked.system.endswith("Answer in German.")
-    assert (await served.client.get("/api/tasks/t1/answers")).json() == {"answers": [answer.json()]}
+    assert (await served.client.get("/api/tasks/t1/answers")).json() == {
+        "answers": [answer.json()],
+        "has_more": False,
+    }
 
 
 async def test_a_prompt_of_the_callers_is_the_request_and_kept_as_the_question(served: Served) -> None:
@@ -266,7 +271,7 @@ async def test_a_stream_is_kept_open_while_the_model_thinks(served: Served, monk
     served.server.script = [says(hold, "Hm.")]
     asking = asyncio.create_task(served.post("summary", stream=True))
     await hold.reached.wait()
-    await asyncio.sleep(0.05)  # longer than it is kept quiet
+    await asyncio.sleep(0.5)  # much longer than it is kept quiet
     hold.release.set()
     answer = await asking
     assert answer.text.startswith(": waiting\n\n")
@@ -473,7 +478,7 @@ async def test_leaving_stops_the_model(served: Served, stream: bool, begun: bool
     running = asyncio.create_task(request.run())
     await hold.reached.wait()
     request.left.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await running
         await served.server.requests[0].gone.wait()
     assert served.services.answers.kept == []
@@ -492,5 +497,21 @@ async def test_shutdown_tells_a_stream_that_it_cancels(served: Served) -> None:
     running.cancel()
     await running
     assert b"shutting_down" in request.sent[-2]["body"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await served.server.requests[0].gone.wait()
+
+
+async def test_answers_come_in_pages(served: Served) -> None:
+    for number in range(5):
+        await served.answers.add("t1", kind=AnswerKind.CHAT, question="", model="m", language="", text=f"a{number}")
+    seen: list[str] = []
+    after: int | None = 0
+    while after is not None:
+        page = (await served.client.get("/api/tasks/t1/answers", params={"after": after, "limit": 2})).json()
+        assert page["has_more"] is ("next" in page)
+        seen += [answer["text"] for answer in page["answers"]]
+        after = page.get("next")
+    assert seen == [f"a{number}" for number in range(5)]
+    for wrong in ({"limit": 101}, {"limit": 0}, {"after": -1}):
+        answer = await served.client.get("/api/tasks/t1/answers", params=wrong)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, next(iter(wrong)))

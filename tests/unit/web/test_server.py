@@ -158,7 +158,7 @@ async def test_the_sdk_learns_that_its_file_is_too_large(make_services: MakeServ
 
 
 async def test_a_broken_stream_raises_in_the_sdk(make_services: MakeServices) -> None:
-    async with serving(make_services(*SCRIPT[:2], Unavailable("Gone."))) as running, running.openai() as client:
+    async with serving(make_services(*SCRIPT[:3], Unavailable("Gone."))) as running, running.openai() as client:
         stream = await client.audio.transcriptions.create(file=b"RIFF", model="whisper-1", stream=True)
         with pytest.raises(openai.APIError, match="Gone"):
             async for _ in stream:
@@ -166,7 +166,7 @@ async def test_a_broken_stream_raises_in_the_sdk(make_services: MakeServices) ->
 
 
 async def test_closing_the_stream_frees_the_engine(make_services: MakeServices) -> None:
-    services = make_services(*SCRIPT[:2], Hold(), *SCRIPT[2:])
+    services = make_services(*SCRIPT[:3], Hold(), *SCRIPT[3:])
     async with serving(services) as running, running.openai() as client:
         stream = await client.audio.transcriptions.create(file=b"RIFF", model="whisper-1", stream=True)
         async for _ in stream:
@@ -251,9 +251,9 @@ async def test_running_requests_end_before_the_server_does(make_services: MakeSe
 
 @pytest.mark.parametrize("stream", ["false", "true"])
 async def test_after_the_grace_time_they_are_told(make_services: MakeServices, stream: str) -> None:
-    started, *rest = SCRIPT
+    begun, started, *rest = SCRIPT
     hold = Hold()
-    script = [started, hold, *rest] if stream == "true" else [hold, *SCRIPT]
+    script = [begun, started, hold, *rest] if stream == "true" else [hold, *SCRIPT]
     services = make_services(*script, shutdown_grace_seconds=0)
     async with serving(services) as running, httpx.AsyncClient(base_url=running.url) as client:
         request = asyncio.create_task(

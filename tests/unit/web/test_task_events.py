@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ from kikitori.store.task_records import TaskError, TaskStatus
 from kikitori.testing import fake_segments
 from kikitori.web import task_stream
 
-from .task_app import RESULT_TEXTS, TaskApp, task_app
+from .task_app import LINK, RESULT_TEXTS, OwnersByKey, TaskApp, task_app
 from .test_server import serving
 
 MakeServices: TypeAlias = Callable[..., Services]
@@ -42,9 +42,11 @@ async def open_app(make_services: MakeServices, tmp_path: Path) -> AsyncIterator
 
 
 @asynccontextmanager
-async def watched(make_services: MakeServices, tmp_path: Path, key: str = "") -> AsyncGenerator[Watched, None]:
+async def watched(
+    make_services: MakeServices, tmp_path: Path, key: str = "", **settings: Any
+) -> AsyncGenerator[Watched, None]:
     async with (
-        task_app(make_services, tmp_path / "data", key=key) as app,
+        task_app(make_services, tmp_path / "data", key=key, **settings) as app,
         serving(app.services) as server,
         httpx.AsyncClient(base_url=server.url, headers={"x-api-key": key} if key else {}) as client,
     ):
@@ -80,7 +82,7 @@ async def watching(running: Watched, id: str, **headers: str) -> AsyncGenerator[
 
 
 async def all_events(running: Watched, id: str, **headers: str) -> list[Event]:
-    async with asyncio.timeout(20), watching(running, id, **headers) as events:
+    async with asyncio.timeout(60), watching(running, id, **headers) as events:
         return [event async for event in events]
 
 
@@ -95,7 +97,7 @@ def texts(events: list[Event]) -> list[str]:
 async def test_a_life_from_the_queue_to_the_end(open_app: Watched) -> None:
     app = open_app.app
     task = await app.make()
-    async with asyncio.timeout(20), watching(open_app, task["id"]) as events:
+    async with asyncio.timeout(60), watching(open_app, task["id"]) as events:
         first = await anext(events)
         assert (first["event"], first["data"]["status"], first["data"]["queue_position"]) == ("status", "queued", 1)
         held = await app.begin()
@@ -140,7 +142,7 @@ async def test_whoever_comes_back_misses_nothing_and_hears_nothing_twice(open_ap
     held = await app.begin()
     await app.say(held, SEGMENTS[:2])
     heard: list[Event] = []
-    async with asyncio.timeout(20), watching(open_app, task["id"]) as events:
+    async with asyncio.timeout(60), watching(open_app, task["id"]) as events:
         async for event in events:
             heard.append(event)
             if event["event"] == "segment":
@@ -177,7 +179,7 @@ async def test_an_attempt_that_begins_anew_takes_back_what_was_not_kept(open_app
     await app.say(held, SEGMENTS[:1])
     await app.say(held, SEGMENTS[1:2], checkpoint=False)
     kept: dict[int, str] = {}
-    async with asyncio.timeout(20), watching(open_app, task["id"]) as events:
+    async with asyncio.timeout(60), watching(open_app, task["id"]) as events:
         async for event in events:
             take(event, kept)
             if len(kept) == 2:
@@ -218,7 +220,7 @@ async def test_a_quiet_stream_shows_signs_of_life(open_app: Watched, monkeypatch
     monkeypatch.setattr(task_stream, "QUIET_SECONDS", 0.05)
     monkeypatch.setattr(task_stream, "POLL_SECONDS", 0.01)
     task = await open_app.app.make()
-    async with asyncio.timeout(20), watching(open_app, task["id"]) as events:
+    async with asyncio.timeout(60), watching(open_app, task["id"]) as events:
         assert [(await anext(events))["event"] for _ in range(3)] == ["status", ":", ":"]
 
 
@@ -226,14 +228,14 @@ async def test_leaving_frees_everything(open_app: Watched) -> None:
     task = await open_app.app.make()
     async with watching(open_app, task["id"]) as events:
         await anext(events)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(open_app.app.desk.changes):  # noqa: ASYNC110 - nothing tells that nobody waits
             await asyncio.sleep(0.01)
 
 
 async def test_a_task_removed_in_the_middle_ends_its_stream(open_app: Watched) -> None:
     task = await open_app.app.make()
-    async with asyncio.timeout(20), watching(open_app, task["id"]) as events:
+    async with asyncio.timeout(60), watching(open_app, task["id"]) as events:
         await anext(events)
         await open_app.client.delete(f"/api/tasks/{task['id']}")
         rest = [event async for event in events]
@@ -243,7 +245,7 @@ async def test_a_task_removed_in_the_middle_ends_its_stream(open_app: Watched) -
 async def test_streams_do_not_hold_up_a_shutdown(make_services: MakeServices, tmp_path: Path) -> None:
     async with watched(make_services, tmp_path) as running:
         task = await running.app.make()
-        async with asyncio.timeout(5), watching(running, task["id"]) as events:
+        async with asyncio.timeout(60), watching(running, task["id"]) as events:
             await anext(events)
             running.app.services.draining = True
             assert [event async for event in events] == []
@@ -261,7 +263,7 @@ async def test_a_wrong_position_is_refused(open_app: Watched) -> None:
 async def messages(running: Watched, path: str, **options: Any) -> tuple[list[Event], int]:
     """Everything that comes, and the code of the close."""
     heard: list[Event] = []
-    async with asyncio.timeout(20), connect(f"{running.url.replace('http', 'ws', 1)}{path}", **options) as socket:
+    async with asyncio.timeout(60), connect(f"{running.url.replace('http', 'ws', 1)}{path}", **options) as socket:
         try:
             while True:
                 heard.append(json.loads(await socket.recv()))
@@ -286,7 +288,7 @@ async def test_a_websocket_follows_a_task_that_runs(open_app: Watched) -> None:
     app = open_app.app
     task = await app.make()
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         connect(f"{open_app.url.replace('http', 'ws')}/api/tasks/{task['id']}/events") as socket,
     ):
         assert json.loads(await socket.recv())["data"]["status"] == "queued"
@@ -304,7 +306,7 @@ async def test_a_websocket_that_leaves_frees_everything(open_app: Watched) -> No
     task = await open_app.app.make()
     async with connect(f"{open_app.url.replace('http', 'ws')}/api/tasks/{task['id']}/events") as socket:
         await socket.recv()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(open_app.app.desk.changes):  # noqa: ASYNC110 - nothing tells that nobody waits
             await asyncio.sleep(0.01)
 
@@ -321,7 +323,7 @@ async def test_a_websocket_to_nothing_says_why_it_closes(open_app: Watched) -> N
 async def test_a_websocket_is_told_to_come_back_when_the_server_stops(open_app: Watched) -> None:
     task = await open_app.app.make()
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(60),
         connect(f"{open_app.url.replace('http', 'ws')}/api/tasks/{task['id']}/events") as socket,
     ):
         await socket.recv()
@@ -389,3 +391,53 @@ async def test_browsers_may_send_the_key_in_the_query(make_services: MakeService
             assert (await client.get(path, params={"api_key": "bob"})).status_code == 404
             assert "birch" in (await client.get(path, params={"api_key": "ann"})).text
             assert (await client.get(f"/api/tasks/{task['id']}", params={"api_key": "ann"})).status_code == 401
+
+
+# How many, and how long ------------------------------------------------------------------------------------------
+
+
+async def test_one_caller_follows_so_many_tasks_at_once(make_services: MakeServices, tmp_path: Path) -> None:
+    async with watched(make_services, tmp_path, key_streams=2, key_concurrency=1) as running:
+        task = await running.app.make()
+        path = f"/api/tasks/{task['id']}/events"
+        async with asyncio.timeout(60), watching(running, task["id"]) as events:
+            await anext(events)
+            async with connect(f"{running.url.replace('http', 'ws')}{path}") as socket:
+                await socket.recv()
+                refused = await running.client.get(path)
+                assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+                assert "2 event streams of yours" in refused.json()["error"]["message"]
+                heard, code = await messages(running, path)
+                assert (code, heard[0]["data"]["error"]["code"]) == (4429, "rate_limit_exceeded")
+                assert (await running.client.post("/api/tasks", json={"url": LINK})).status_code == 201
+            while await first_status(running, path) == 429:  # noqa: ASYNC110 - the socket's place is free soon
+                await asyncio.sleep(0.01)
+
+
+async def first_status(running: Watched, path: str) -> int:
+    async with running.client.stream("GET", path) as answer:
+        return answer.status_code
+
+
+async def test_a_stream_ends_when_its_key_is_revoked(
+    make_services: MakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_stream, "CHECK_SECONDS", 0.0)
+    async with watched(make_services, tmp_path, key="ann") as running:
+        task = await running.app.make()
+        keys = cast(OwnersByKey, running.app.services.keys)
+        path = f"{running.url.replace('http', 'ws')}/api/tasks/{task['id']}/events"
+        async with (
+            asyncio.timeout(60),
+            watching(running, task["id"]) as events,
+            connect(path, additional_headers={"x-api-key": "ann"}) as socket,
+        ):
+            await anext(events)
+            await socket.recv()
+            keys.revoked.add("ann")
+            last = [event async for event in events if event.get("event") != ":"]
+            assert last[-1]["data"]["error"]["code"] == "invalid_api_key"
+            assert json.loads(await socket.recv())["data"]["error"]["code"] == "invalid_api_key"
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+            assert socket.close_code == 4401

@@ -128,7 +128,7 @@ def test_infinity_is_the_default_and_not_stored() -> None:
         ("tags", ["x" * 65]),
         ("tags", [f"tag {number}" for number in range(MAX_TAGS + 1)]),
         ("tags", {"a": 1}),
-        ("formats", ["docx"]),
+        ("formats", ["odt"]),
         ("formats", ["text"]),
         ("expires_in", 0),
         ("expires_in", -5),

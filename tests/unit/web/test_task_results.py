@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pysubs2
 import pytest
+from docx import Document
 
 from kikitori.services import Services
-from kikitori.store.task_records import TaskError, TaskStatus
-from kikitori.testing import fake_segments
+from kikitori.store.task_records import TaskError, TaskResult, TaskStatus
+from kikitori.testing import Hold, fake_segments
 from kikitori.web.task_forms import RESULT_FORMATS
 
 from .task_app import RESULT_TEXTS, TaskApp, task_app
@@ -109,6 +113,9 @@ async def test_every_format_of_the_stored_text(app: TaskApp, format: str) -> Non
         assert "slid on" in answer.text
     elif format == "lrc":
         assert answer.text.startswith("[00:00.00]")
+    elif format == "docx":
+        title, _, *text = [paragraph.text for paragraph in Document(io.BytesIO(answer.content)).paragraphs]
+        assert (title, text) == ("talk", [f"0:00\t{TEXT}"])
     else:
         cues = pysubs2.SSAFile.from_string(answer.text, format_=format)
         assert " ".join(cue.plaintext.replace("\n", " ") for cue in cues) == TEXT
@@ -132,7 +139,7 @@ async def test_the_layout_can_be_chosen(app: TaskApp) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("format", "docx"), ("format", "text"), ("max_line_width", "5"), ("max_lines", "many"), ("max_linewidth", "42")],
+    [("format", "odt"), ("format", "text"), ("max_line_width", "5"), ("max_lines", "many"), ("max_linewidth", "42")],
 )
 async def test_a_wrong_layout_is_refused_by_name(app: TaskApp, name: str, value: str) -> None:
     id = await done(app)
@@ -171,3 +178,70 @@ async def test_a_recording_without_a_name_lends_the_id(app: TaskApp) -> None:
     answer = await app.client.get(f"/api/tasks/{task['id']}/subtitles")
     assert answer.headers["content-disposition"] == f'attachment; filename="{task["id"]}.srt"'
     assert id != task["id"]
+
+
+async def translate(app: TaskApp, id: str, language: str, *texts: str) -> int:
+    """As a language model did it before."""
+    parts = [
+        {"id": segment.id, "start": segment.start, "end": segment.end, "text": text}
+        for segment, text in zip(fake_segments(*texts), texts, strict=True)
+    ]
+    text = json.dumps({"segments": parts, "untranslated": []})
+    return (await app.services.answers.add(id, kind="translation", text=text, language=language)).id
+
+
+@pytest.mark.parametrize("name", ["de", "DE", "German", "german"])
+async def test_a_translation_has_subtitles_too(app: TaskApp, name: str) -> None:
+    id = await done(app)
+    await translate(app, id, "fr", " Le canot", " glissa", " là.")
+    first = await translate(app, id, "German", " Das Kanu", " glitt", " dahin.")
+    await translate(app, id, "de", " Das Birkenkanu", " glitt", " davon.")
+    path = f"/api/tasks/{id}/subtitles"
+    answer = await app.client.get(path, params={"translation": name, "format": "txt"})
+    assert answer.text.split() == "Das Birkenkanu glitt davon.".split()
+    assert answer.headers["content-disposition"] == 'attachment; filename="talk.de.txt"'
+    answer = await app.client.get(path, params={"translation": str(first)})
+    assert "00:00:00,000 --> " in answer.text
+    assert " ".join(answer.text.split()).endswith("dahin.")
+    assert answer.headers["content-disposition"] == 'attachment; filename="talk.German.srt"'
+    whole = (await app.client.get(path, params={"translation": "fr", "format": "json"})).json()
+    assert (whole["language"], [segment["text"] for segment in whole["segments"]]) == (
+        "fr", [" Le canot", " glissa", " là."],
+    )  # fmt: skip
+
+
+async def test_a_translation_that_is_not_there_is_told_with_those_that_are(app: TaskApp) -> None:
+    id = await done(app)
+    path = f"/api/tasks/{id}/subtitles"
+    answer = await app.client.get(path, params={"translation": "de"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (404, "translation")
+    assert "/translate makes one" in answer.json()["error"]["message"]
+    other = await translate(app, await done(app), "de", " Ja.")
+    await translate(app, id, "fr", " Oui.")
+    for wanted in ("de", str(other), "9" * 90):
+        answer = await app.client.get(path, params={"translation": wanted})
+        assert answer.status_code == 404
+        assert "There are: fr." in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/tasks/{}/result", "/api/tasks/{}/subtitles", "/api/tasks?include=result"])
+async def test_long_texts_take_one_of_the_callers_places(
+    make_services: MakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async with task_app(make_services, tmp_path / "data", key_concurrency=1) as app:
+        id, hold = await done(app), Hold()
+        read = app.store.result
+
+        async def slow(*arguments: Any) -> TaskResult:
+            await hold.wait()
+            return await read(*arguments)
+
+        monkeypatch.setattr(app.store, "result", slow)
+        first = asyncio.create_task(app.client.get(path.format(id)))
+        await hold.reached.wait()
+        refused = await app.client.get(path.format(id))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert (await app.client.get(f"/api/tasks/{id}")).status_code == 200
+        hold.release.set()
+        assert (await first).status_code == 200
+        assert (await app.client.get(path.format(id))).status_code == 200

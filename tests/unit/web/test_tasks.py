@@ -13,6 +13,7 @@ import pytest
 
 from kikitori.errors import Unsupported
 from kikitori.services import Services
+from kikitori.store.cleaning import Cleaning
 from kikitori.store.task_records import TaskError, TaskPriority, TaskStatus
 from kikitori.web import openapi_tasks
 
@@ -219,6 +220,15 @@ async def test_a_full_queue_answers_429_and_keeps_no_upload(make_services: MakeS
         assert batch.status_code == 429
 
 
+@pytest.mark.parametrize("route", ["/api/tasks", "/api/tasks/batch"])
+async def test_what_stands_in_the_address_is_refused_rather_than_lost(app: TaskApp, route: str) -> None:
+    body = {"url": LINK} if route == "/api/tasks" else {"urls": [LINK]}
+    answer = await app.client.post(route, params={"beam_size": "2"}, json=body)
+    assert (answer.status_code, error_of(answer)["param"]) == (400, "beam_size")
+    assert "as a field" in error_of(answer)["message"]
+    assert (await app.client.get("/api/tasks")).json()["total"] == 0
+
+
 async def test_the_same_key_makes_no_second_task(app: TaskApp) -> None:
     headers = {"idempotency-key": "k-1"}
     first = await app.client.post("/api/tasks", json={"url": LINK}, headers=headers)
@@ -234,6 +244,21 @@ async def test_an_upload_that_was_sent_before_is_stored_once(app: TaskApp) -> No
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json()
     assert len(app.media()) == 2
+    other = await upload(app, b"one", b"another", b"third", idempotency_key="k")
+    assert (other.status_code, error_of(other)["param"]) == (409, "idempotency_key")
+    assert len(app.media()) == 2
+
+
+async def test_a_batch_whose_key_was_that_of_another_one_makes_no_task(app: TaskApp) -> None:
+    asked = {"urls": [LINK, f"{LINK}?2"], "idempotency_key": "monday"}
+    first = await app.client.post("/api/tasks/batch", json=asked)
+    again = await app.client.post("/api/tasks/batch", json=asked)
+    assert first.json() == again.json()
+    for change in ({"urls": [LINK, f"{LINK}?other", f"{LINK}?third"]}, {"beam_size": 3}):
+        other = await app.client.post("/api/tasks/batch", json=asked | change)
+        assert (other.status_code, error_of(other)["param"]) == (409, "idempotency_key")
+    listed = (await app.client.get("/api/tasks")).json()
+    assert listed["total"] == 2
 
 
 async def test_a_key_stands_for_its_task_also_when_it_has_begun_or_ended(app: TaskApp) -> None:
@@ -241,11 +266,14 @@ async def test_a_key_stands_for_its_task_also_when_it_has_begun_or_ended(app: Ta
     [claimed] = await app.store.claim(NODE, 1)
     await app.store.fetched(claimed, media_key="aa/of-the-link", media_bytes=123, file_name="talk.mp3")
     file = (await upload(app, b"one", idempotency_key="file")).json()
+    await app.end(claimed)
     await app.run()
     for _ in range(2):  # the second time, the recording has gone
         assert (await app.make(idempotency_key="link"))["id"] == link["id"]
         assert (await upload(app, b"one", idempotency_key="file")).json()["id"] == file["id"]
-        await app.store.forget_media(file["id"])
+        later = datetime.now(UTC) + timedelta(days=1)
+        await Cleaning(app.store._database).forget_media(file["id"], ended_before=later)
+    assert (await app.store.get(file["id"], None)).media_key is None
     assert (await upload(app, b"other", idempotency_key="link")).status_code == 409
 
 
@@ -448,7 +476,7 @@ async def test_deleting_waits_until_the_node_has_let_go(app: TaskApp) -> None:
     task = (await upload(app, b"RIFF")).json()
     held = await app.begin()
     deleting = asyncio.create_task(app.client.delete(f"/api/tasks/{task['id']}"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await app.store.cancel_requested([task["id"]]):  # noqa: ASYNC110 - the store wakes nobody
             await asyncio.sleep(0.01)
     assert not deleting.done()

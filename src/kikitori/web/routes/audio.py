@@ -6,21 +6,22 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 
+from kikitori.options import DecodeOptions
 from kikitori.pipeline.events import Finished, Started, TranscriptionEvent
 from kikitori.services import Services
 from kikitori.types import Task, Transcript
 from kikitori.web import openapi
 from kikitori.web.answers import ANSWER_TYPES, answer_headers, write_answer
-from kikitori.web.asked import Asked, read_asked
+from kikitori.web.asked import read_asked
 from kikitori.web.auth import Caller, MayTranscribe
 from kikitori.web.disconnect import while_connected
 from kikitori.web.state import State, WebState
 from kikitori.web.streaming import EventStream, event_frames
-from kikitori.web.uploads import Upload
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["audio"])
@@ -60,12 +61,13 @@ async def _answer(request: Request, state: WebState, caller: Caller, *, task: Ta
         held.enter_context(state.calls.place(caller.id))
         upload = await held.enter_async_context(state.uploads.receive(request))
         asked = read_asked(upload.fields, task=task)
-        events = await held.enter_async_context(aclosing(_events(state.services, upload, asked)))
+        work = transcribing(state.services, upload.path, upload.size_bytes, asked.options, asked.model)
+        events = await held.enter_async_context(aclosing(work))
         async with while_connected(request.receive):
             started = await _started(events)
             headers = answer_headers(started, asked)
             if not asked.stream:
-                transcript = await _finished(events)
+                transcript = await finished(events)
         if asked.stream:
             frames = event_frames(events, asked, stopping=lambda: state.services.draining)
             return EventStream(frames, headers=headers, held=held.pop_all())
@@ -73,17 +75,19 @@ async def _answer(request: Request, state: WebState, caller: Caller, *, task: Ta
         return Response(body, media_type=ANSWER_TYPES[asked.format], headers=headers)
 
 
-async def _events(services: Services, upload: Upload, asked: Asked) -> AsyncGenerator[TranscriptionEvent, None]:
+async def transcribing(
+    services: Services, path: Path, size_bytes: int, options: DecodeOptions, model: str
+) -> AsyncGenerator[TranscriptionEvent, None]:
     """The events of one recording; its end is logged."""
     began = time.perf_counter()
-    async with aclosing(services.transcriber.stream(upload.path, asked.options, model=asked.model)) as events:
+    async with aclosing(services.transcriber.stream(path, options, model=model)) as events:
         async for event in events:
             if isinstance(event, Finished):
-                _log_end(event.transcript, upload, time.perf_counter() - began)
+                _log_end(event.transcript, size_bytes, time.perf_counter() - began)
             yield event
 
 
-def _log_end(transcript: Transcript, upload: Upload, seconds: float) -> None:
+def _log_end(transcript: Transcript, size_bytes: int, seconds: float) -> None:
     logger.info(
         "transcribed",
         extra={
@@ -92,7 +96,7 @@ def _log_end(transcript: Transcript, upload: Upload, seconds: float) -> None:
             "engine": transcript.engine,
             "mode": transcript.mode.value,
             "language": transcript.language,
-            "bytes": upload.size_bytes,
+            "bytes": size_bytes,
             "audio_seconds": round(transcript.duration, 3),
             "seconds": round(seconds, 3),
         },
@@ -100,11 +104,13 @@ def _log_end(transcript: Transcript, upload: Upload, seconds: float) -> None:
 
 
 async def _started(events: AsyncGenerator[TranscriptionEvent, None]) -> Started:
-    event = await anext(events)
-    assert isinstance(event, Started)
-    return event
+    async for event in events:
+        if isinstance(event, Started):
+            return event
+    raise AssertionError("A transcription starts.")
 
 
-async def _finished(events: AsyncGenerator[TranscriptionEvent, None]) -> Transcript:
+async def finished(events: AsyncGenerator[TranscriptionEvent, None]) -> Transcript:
+    """What comes of it."""
     *_, last = [event async for event in events if isinstance(event, Finished)]
     return last.transcript

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from kikitori.llm.prompts import Turn, question, summary
@@ -35,6 +35,11 @@ router = APIRouter(tags=["language models"], responses=openapi.error_responses(4
 
 QUIET_SECONDS = 10.0
 """A stream begins when there is something to tell, or after so long; what fails before has a status of its own."""
+
+DEFAULT_ANSWERS, MAX_ANSWERS = 20, 100
+"""On a page: a translation is as long as its task's text."""
+MAX_ANSWER_ID = 2**53 - 1
+"""As far as numbers of JSON are exact."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 
@@ -101,6 +106,8 @@ class ShownAnswer(BaseModel):
 
 class AnswerList(BaseModel):
     answers: list[ShownAnswer]
+    has_more: bool
+    next: int | None = Field(None, description="Send it as `after` for the next page; absent on the last one.")
 
 
 ANSWER_RESPONSES = {
@@ -160,12 +167,30 @@ async def translate_task(id: TaskId, request: Request, state: State, caller: May
     return await _answer(request, state, caller, id, asked, work)
 
 
-@router.get("/api/tasks/{id}/answers", summary="List the answers about a task", response_model_exclude_none=True)
-async def list_answers(id: TaskId, state: State, caller: MayTranscribe) -> AnswerList:
+@router.get(
+    "/api/tasks/{id}/answers",
+    summary="List the answers about a task",
+    response_model_exclude_none=True,
+    responses=openapi.error_responses(429),
+)
+async def list_answers(
+    id: TaskId,
+    state: State,
+    caller: MayTranscribe,
+    after: Annotated[int, Query(ge=0, le=MAX_ANSWER_ID, description="Only those that follow this one.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_ANSWERS, description="At most so many.")] = DEFAULT_ANSWERS,
+) -> AnswerList:
     """Summaries, answers and translations made so far, oldest first."""
-    task = await found(state.services.tasks, id, caller)
+    with state.calls.place(caller.id):
+        task = await found(state.services.tasks, id, caller)
+        page = await state.services.answers.list(task.id, after=after, limit=limit + 1)
+    shown, has_more = page[:limit], len(page) > limit
     return AnswerList.model_validate(
-        {"answers": [answer_json(each) for each in await state.services.answers.list(task.id)]}
+        {
+            "answers": [answer_json(each) for each in shown],
+            "has_more": has_more,
+            "next": shown[-1].id if has_more else None,
+        }
     )
 
 

@@ -19,10 +19,18 @@ from kikitori.web.routes.tasks import TaskId
 from kikitori.web.state import State, WebState
 from kikitori.web.task_answers import download_headers, found, without_result, write_file
 from kikitori.web.task_forms import RESULT_FORMATS, check_names
+from kikitori.web.task_translations import find_translation, translated
 
 router = APIRouter(tags=["tasks"], responses=openapi.error_responses(401, 403))
 
 Partial = Annotated[bool, Query(description="What there is so far, or until it broke off, instead of 202 or 409.")]
+Translation = Annotated[
+    str,
+    Query(
+        description="The text in another language, where POST …/translate made it: `de`, `German`, or the answer's id.",
+        max_length=100,
+    ),
+]
 FORMAT_NAMES = ", ".join(RESULT_FORMATS)
 LAYOUT_NAMES = tuple(row.name for row in layout_table())
 
@@ -31,7 +39,7 @@ LAYOUT_NAMES = tuple(row.name for row in layout_table())
     "/api/tasks/{id}/result",
     summary="Show the text of a task",
     response_class=Response,
-    responses={**openapi_tasks.result_responses(), **openapi.error_responses(400, 404)},
+    responses={**openapi_tasks.result_responses(), **openapi.error_responses(400, 404, 429)},
 )
 async def show_result(
     id: TaskId, request: Request, state: State, caller: MayTranscribe, partial: Partial = False
@@ -39,10 +47,11 @@ async def show_result(
     """The text with its segments. 202 while the task waits or runs, 409 with the reason when it has none."""
     check_names(dict(request.query_params), ["partial"], what="parameter")
     task = await found(state.services.tasks, id, caller)
-    if not partial and (answer := await _without_result(state, task)):
-        return answer
-    result = await state.services.tasks.result(task.id, caller.sees)
-    body = await anyio.to_thread.run_sync(_result_bytes, result, partial, limiter=state.render_threads)
+    with state.calls.place(caller.id):
+        if not partial and (answer := await _without_result(state, task)):
+            return answer
+        result = await state.services.tasks.result(task.id, caller.sees)
+        body = await anyio.to_thread.run_sync(_result_bytes, result, partial, limiter=state.render_threads)
     return Response(body, media_type=JSON_TYPE)
 
 
@@ -51,7 +60,7 @@ async def show_result(
     summary="Download the text of a task",
     response_class=Response,
     openapi_extra={"parameters": openapi_tasks.layout_parameters()},
-    responses={**openapi_tasks.subtitle_responses(), **openapi.error_responses(400, 404)},
+    responses={**openapi_tasks.subtitle_responses(), **openapi.error_responses(400, 404, 429)},
 )
 async def download_subtitles(
     id: TaskId,
@@ -60,18 +69,26 @@ async def download_subtitles(
     caller: MayTranscribe,
     format: Annotated[str, Query(description=f"One of {FORMAT_NAMES}.")] = OutputFormat.SRT.value,
     partial: Partial = False,
+    translation: Translation = "",
 ) -> Response:
     """As subtitles or text, called as the recording is. 202 and 409 as for the result."""
     values = dict(request.query_params)
-    check_names(values, ["format", "partial", *LAYOUT_NAMES], what="parameter")
+    check_names(values, ["format", "partial", "translation", *LAYOUT_NAMES], what="parameter")
     layout = parse_layout({name: value for name, value in values.items() if name in LAYOUT_NAMES})
     wanted = _format(format)
     task = await found(state.services.tasks, id, caller)
-    if not partial and (answer := await _without_result(state, task)):
-        return answer
-    result = await state.services.tasks.result(task.id, caller.sees)
-    body = await anyio.to_thread.run_sync(write_file, result, wanted, layout, limiter=state.render_threads)
-    return Response(body, media_type=MEDIA_TYPES[wanted], headers=download_headers(result.task, wanted))
+    with state.calls.place(caller.id):
+        language = ""
+        if translation:  # made of a text that was whole, or as far as it ever came
+            kept = await find_translation(state.services.answers, task.id, translation)
+            language = kept.language
+        elif not partial and (answer := await _without_result(state, task)):
+            return answer
+        result = await state.services.tasks.result(task.id, caller.sees)
+        if translation:
+            result = await anyio.to_thread.run_sync(translated, result, kept, limiter=state.render_threads)
+        body = await anyio.to_thread.run_sync(write_file, result, wanted, layout, limiter=state.render_threads)
+    return Response(body, media_type=MEDIA_TYPES[wanted], headers=download_headers(result.task, wanted, language))
 
 
 def _format(name: str) -> OutputFormat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -19,7 +19,15 @@ from kikitori.web.multipart import FILE_FIELD
 from kikitori.web.state import State, WebState
 from kikitori.web.task_answers import found
 from kikitori.web.task_creation import MAX_FILES, create_tasks, read_batch, with_keys_apart
-from kikitori.web.task_forms import Wanted, check_names, form_values, read_choice, read_wanted, with_header_key
+from kikitori.web.task_forms import (
+    Wanted,
+    check_names,
+    form_values,
+    read_choice,
+    read_wanted,
+    shortened,
+    with_header_key,
+)
 from kikitori.web.task_lists import LIST_PARAMETERS, list_body, read_query
 from kikitori.web.uploads import UploadedFile
 
@@ -45,6 +53,7 @@ async def create_task(
     Every decode option is a field of its own. The task is stored when the answer comes: it is done even when the
     server is stopped in between. Several files make several tasks.
     """
+    _refuse_query(request)
     async with AsyncExitStack() as held:
         held.enter_context(state.calls.place(caller.id))
         files: tuple[UploadedFile, ...] = ()
@@ -73,12 +82,13 @@ async def create_task(
     status_code=201,
     response_class=Response,
     openapi_extra={"requestBody": openapi_tasks.batch_body()},
-    responses={201: openapi_tasks.batch_response(), **openapi.error_responses(400, 404, 413, 429, 503)},
+    responses={201: openapi_tasks.batch_response(), **openapi.error_responses(400, 404, 409, 413, 429, 503)},
 )
 async def create_batch(
     request: Request, state: State, caller: MayTranscribe, idempotency_key: KeyHeader = None
 ) -> Response:
     """A task for each of up to 1,000 links: all of them, or, when one is wrong or the queue has no room, none."""
+    _refuse_query(request)
     with state.calls.place(caller.id):
         if bodies.content_type(request) != bodies.JSON:
             raise bodies.unknown_type(request, bodies.JSON)
@@ -95,7 +105,7 @@ async def create_batch(
     summary="List tasks",
     response_class=Response,
     openapi_extra={"parameters": LIST_PARAMETERS},
-    responses={200: openapi_tasks.list_response(), **openapi.error_responses(400)},
+    responses={200: openapi_tasks.list_response(), **openapi.error_responses(400, 429)},
 )
 async def list_tasks(request: Request, state: State, caller: MayTranscribe) -> Response:
     """Yours, the newest first. A key with the scope `admin` sees those of all owners.
@@ -103,8 +113,9 @@ async def list_tasks(request: Request, state: State, caller: MayTranscribe) -> R
     Filters may be combined. Follow `next` (as `cursor`) for lists that change while they are read; `offset` jumps.
     """
     asked = read_query(request.query_params, caller)
-    page = await state.services.tasks.list(asked.query)
-    return await _written(state, await list_body(state.services.tasks, page, asked))
+    with state.calls.place(caller.id) if asked.with_results else nullcontext():
+        page = await state.services.tasks.list(asked.query)
+        return await _written(state, await list_body(state.services.tasks, page, asked))
 
 
 @router.get(
@@ -134,10 +145,13 @@ async def cancel_task(id: TaskId, state: State, caller: MayTranscribe) -> Respon
     "/api/tasks/{id}/retry",
     summary="Begin a task again",
     response_class=Response,
-    responses={200: openapi_tasks.task_response("The task."), **openapi.error_responses(404, 409)},
+    responses={200: openapi_tasks.task_response("The task."), **openapi.error_responses(404, 409, 429)},
 )
 async def retry_task(id: TaskId, state: State, caller: MayTranscribe) -> Response:
-    """A task that failed, was cancelled or expired goes back in the queue, without text. 409 for any other."""
+    """A task that failed, was cancelled or expired goes back in the queue, without text. 409 for any other.
+
+    It runs on the model that was asked for. 429 when the queue is full.
+    """
     task = await found(state.services.tasks, id, caller)
     return await _answer(state.services.tasks, await state.services.tasks.retry(task.id, caller.sees))
 
@@ -176,6 +190,16 @@ def _one_source(wanted: Wanted, files: tuple[UploadedFile, ...]) -> list[Wanted]
             param=FILE_FIELD,
         )
     return with_keys_apart([wanted] * max(1, len(files)))
+
+
+def _refuse_query(request: Request) -> None:
+    """What is asked for stands in the body: in the address it would be lost. Raises InvalidInput."""
+    for name in request.query_params:
+        raise InvalidInput(
+            f"There is a parameter {shortened(name)!r} in the address.",
+            remedy="Send it as a field of the form, or in the JSON object.",
+            param=shortened(name),
+        )
 
 
 async def _priority(request: Request) -> TaskPriority:

@@ -1,0 +1,1 @@
+"""WebSockets: one pump for every protocol of ``kikitori.protocols``."""
