@@ -20,7 +20,7 @@ run: install  ## start the server and transcribe the bundled sample (PORT=8000)
 	@$(BIN)/python -m kikitori.quickstart --port $(PORT)
 
 test: install  ## run all tests, three modules at a time (ARGS="-k name"; JOBS=0: one after the other)
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install  ## check style
 	$(BIN)/ruff check .

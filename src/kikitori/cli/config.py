@@ -26,8 +26,13 @@ MODEL_FLAGS = (
     *("model", "device", "device_index", "compute_type", "cpu_threads", "cpu_workers"),
     *("max_batch_size", "offline"),
 )
-PATHS = ("data_dir", "tls_cert", "tls_key")
-NO_FLAG = frozenset({"callback_secret", "llm_api_key", "site_cookies", "site_proxy"})
+PATHS = ("data_dir", "tls_cert", "tls_key", "google_credentials", "tts_piper_voices")
+NO_FLAG = frozenset(
+    {
+        *("callback_secret", "former_callback_secret", "llm_api_key", "openai_api_key", "tts_api_key"),
+        *("site_cookies", "site_proxy"),
+    }
+)
 """Secrets: every user of the machine can read the arguments of a process."""
 
 

@@ -18,14 +18,17 @@ T = TypeVar("T")
 SHOW_CURSOR = "\x1b[?25h"
 
 
-def run_interruptibly(main: Coroutine[Any, Any, T], *, on_interrupt: Callable[[], object] = lambda: None) -> T:
+def run_interruptibly(
+    main: Coroutine[Any, Any, T], *, on_interrupt: Callable[[], object] = lambda: None, cancel: bool = True
+) -> T:
     """``asyncio.run``, where Ctrl-C and SIGTERM call ``on_interrupt`` and cancel ``main``, then wait for its end.
 
-    Raises KeyboardInterrupt when it was cancelled so.
+    Without ``cancel`` it is ``on_interrupt`` that brings ``main`` to its end. Raises KeyboardInterrupt when it was
+    cancelled so.
     """
     with asyncio.Runner() as runner:
         task = runner.get_loop().create_task(main)
-        with _signals(_Stop(task, on_interrupt)):
+        with _signals(_Stop(task, on_interrupt, cancel=cancel)):
             try:
                 return runner.get_loop().run_until_complete(task)
             except asyncio.CancelledError:
@@ -33,8 +36,8 @@ def run_interruptibly(main: Coroutine[Any, Any, T], *, on_interrupt: Callable[[]
 
 
 class _Stop:
-    def __init__(self, task: asyncio.Task[Any], on_interrupt: Callable[[], object]) -> None:
-        self._task, self._on_interrupt = task, on_interrupt
+    def __init__(self, task: asyncio.Task[Any], on_interrupt: Callable[[], object], *, cancel: bool) -> None:
+        self._task, self._on_interrupt, self._cancel = task, on_interrupt, cancel
         self._asked = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -43,7 +46,8 @@ class _Stop:
             os._exit(128 + number)
         self._asked = True
         self._on_interrupt()
-        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+        if self._cancel:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
 
 @contextmanager

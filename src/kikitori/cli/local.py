@@ -38,7 +38,7 @@ class LocalBackend:
         """Loads the default model, downloading it if need be. Raises ModelNotFound, Unavailable."""
         device = await asyncio.to_thread(find_device, settings)
         catalog = make_catalog(settings)
-        await _fetch(catalog, device.device, reporter)
+        await fetch_default_model(catalog, device.device, reporter)
         async with make_pool(settings, catalog, device) as pool:
             status = await pool.load("", pin=True)
             chosen = status.replicas[0].device == device.device
@@ -68,7 +68,7 @@ async def _opened(recording: Recording, stdin: StoppableInput) -> AsyncIterator[
         yield recording.path
 
 
-async def _fetch(catalog: ModelCatalog, device: str, reporter: Reporter) -> None:
+async def fetch_default_model(catalog: ModelCatalog, device: str, reporter: Reporter) -> None:
     """The default model onto this disk; cancelling ends the download."""
     stopped = threading.Event()
     with reporter.paused(), download_progress("the model") as shown:

@@ -52,7 +52,7 @@ def list_models(
     models = [spec for spec in specs if not spec.alias_of]
     names = {model.id: [spec.id for spec in specs if spec.alias_of == model.id] for model in models}
     rows = [
-        (model.id, model.engine, _size(model.size_bytes), ", ".join(names[model.id]), model.path) for model in models
+        (model.id, model.engine, _size(model.size_bytes), ", ".join(names[model.id]), model.place) for model in models
     ]
     print_table(("model", "engine", "size", "also named", "place"), rows)
 
@@ -69,7 +69,7 @@ def pull(name: Name, *, settings: dict[str, Any]) -> None:
     except KeyboardInterrupt:
         say("Stopped. What has arrived is kept: the same command goes on from there.")
         raise
-    say(f"{spec.id} is here: {spec.path or spec.engine} ({_size(spec.size_bytes)})")
+    say(f"{spec.id} is here: {spec.place or spec.engine} ({_size(spec.size_bytes)})")
 
 
 @app.command()
@@ -84,7 +84,7 @@ def show(name: Name, *, as_json: AsJson = False, settings: dict[str, Any]) -> No
     facts = {
         "model": spec.id,
         "engine": info.title,
-        "place": spec.path or "in the package of its engine",
+        "place": spec.place or "in the package of its engine",
         "size": _size(spec.size_bytes),
         "from": f"{datetime.fromtimestamp(spec.created, UTC):%Y-%m-%d}" if spec.created else "",
         "removable": "yes" if spec.removable else "no, it lies outside of our folder",

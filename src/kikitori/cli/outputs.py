@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from kikitori.text.subtitle_options import SubtitleLayout
     from kikitori.types import Transcript
 
-FORMATS = ("txt", "json", "srt", "vtt", "tsv", "lrc", "ass", "text", "verbose_json")
-
-
-TASK_FORMATS = FORMATS[:7]
+TEXT_FORMATS = ("txt", "json", "srt", "vtt", "tsv", "lrc", "ass")
+"""Those that are subtitles or text."""
+TASK_FORMATS = (*TEXT_FORMATS, "docx")
 """Those of the texts of tasks."""
+FORMATS = (*TASK_FORMATS, "text", "verbose_json")
 
 
 def parse_formats(given: Iterable[str], *, allowed: Sequence[str] = FORMATS) -> tuple[OutputFormat, ...]:
@@ -82,26 +82,27 @@ class Folder:
 
     def write(self, recording: Recording, transcript: Transcript, layout: SubtitleLayout, *, whole: bool) -> list[Path]:
         """One file for each format; ``.partial`` in its name when the recording was not heard to its end."""
-        from kikitori.text.formats import render
+        from kikitori.text.formats import render_file
 
-        texts = {each: render(transcript, each, layout=layout) for each in self._suffixes}
-        return self.write_texts(recording, texts, whole=whole)
+        title = self._names[recording]
+        files = {each: render_file(transcript, each, layout=layout, title=title) for each in self._suffixes}
+        return self.write_files(recording, files, whole=whole)
 
-    def write_texts(self, recording: Recording, texts: Mapping[OutputFormat, str], *, whole: bool) -> list[Path]:
+    def write_files(self, recording: Recording, files: Mapping[OutputFormat, bytes], *, whole: bool) -> list[Path]:
         written = []
-        for each, text in texts.items():
+        for each, content in files.items():
             name = f"{self._names[recording]}{'' if whole else '.partial'}{self._suffixes[each]}"
-            write_whole(self._folder / name, text)
+            write_whole(self._folder / name, content)
             written.append(self._folder / name)
         return written
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Put ``text`` at ``path`` in one step: nobody ever reads half a file. Raises InvalidInput."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` in one step: nobody ever reads half a file. Raises InvalidInput."""
     draft = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        with open(draft, "x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(draft, "xb") as file:
+            file.write(content)
         os.replace(draft, path)
     except OSError as exc:
         raise InvalidInput(f"{path} cannot be written: {exc.strerror}.", param="output") from exc
@@ -120,13 +121,22 @@ class Stdout:
     printed: int = 0
 
     def write(self, recording: Recording, transcript: Transcript, layout: SubtitleLayout) -> None:
-        from kikitori.text.formats import render
+        from kikitori.text.formats import render_file
 
-        self.write_texts(recording, {each: render(transcript, each, layout=layout) for each in self.formats})
+        title = recording.path.stem if recording.path else ""
+        files = {each: render_file(transcript, each, layout=layout, title=title) for each in self.formats}
+        self.write_files(recording, files)
 
-    def write_texts(self, recording: Recording, texts: Mapping[OutputFormat, str]) -> None:
-        for each, text in texts.items():
+    def write_files(self, recording: Recording, files: Mapping[OutputFormat, bytes]) -> None:
+        from kikitori.text.formats import BINARY
+
+        for each, content in files.items():
+            if each in BINARY:
+                self.out.flush()
+                self.out.buffer.write(content)
+                continue
             self._head(recording, each)
+            text = content.decode(errors="replace")
             self.out.write(text if text.endswith("\n") or not text else f"{text}\n")
             self.printed += 1
         self.out.flush()
@@ -150,4 +160,10 @@ def utf8(stream: TextIO) -> TextIO:
 
 
 def standard_output(formats: Sequence[OutputFormat], *, several: bool) -> Stdout:
+    """Where texts are printed. Raises InvalidOption for what cannot be: a document in a terminal, or after a text."""
+    from kikitori.text.formats import BINARY
+
+    if (documents := BINARY & set(formats)) and (several or len(formats) > 1 or sys.stdout.isatty()):
+        name = next(iter(documents)).value
+        raise InvalidOption("format", name, f"{name} with --output DIR, or one recording > FILE.{name}")
     return Stdout(formats=formats, several=several, out=utf8(sys.stdout), err=sys.stderr)

@@ -13,7 +13,10 @@ from kikitori.cli.lazy import Entry, LazyGroup
 class Commands(LazyGroup):
     entries = (
         Entry(name="transcribe", module="kikitori.cli.transcribe", help="Turn recordings into text or subtitles."),
+        Entry(name="listen", module="kikitori.cli.listen.command", help="Show what is spoken, while it is spoken."),
+        Entry(name="talk", module="kikitori.cli.talk.command", help="Speak with a server, and hear its replies."),
         Entry(name="serve", module="kikitori.cli.serve", help="Start the server."),
+        Entry(name="console", module="kikitori.cli.console", help="Open a web page for people, beside a server."),
         Entry(
             name="tasks", module="kikitori.cli.tasks.group", help="Send tasks to a server, watch them, get their texts."
         ),
@@ -22,6 +25,7 @@ class Commands(LazyGroup):
         Entry(name="db", module="kikitori.cli.db", help="Show and upgrade the database."),
         Entry(name="models", module="kikitori.cli.models", help="Show, download and remove models."),
         Entry(name="keys", module="kikitori.cli.keys", help="Make, show and revoke API keys."),
+        Entry(name="bench", module="kikitori.cli.bench.group", help="Measure how a server does, from outside."),
         Entry(name="doctor", module="kikitori.cli.doctor", help="Check this installation and say how to mend it."),
         Entry(name="version", module="kikitori.cli.version", help="Show the version."),
     )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from kikitori.cli.config import load_settings, settings_flags
 from kikitori.cli.exits import guarded, say
 from kikitori.cli.flags import Flag, SectionedCommand, with_flags
+from kikitori.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from kikitori.console.watching import Watched
+    from kikitori.services import Services
+    from kikitori.settings import Settings
 
 COMMON = (
     "config",
@@ -17,6 +25,8 @@ COMMON = (
     "model",
     "data_dir",
     "device",
+    "console",
+    "wyoming_port",
     "tls_cert",
     "tls_key",
     "insecure",
@@ -44,10 +54,58 @@ def _facts(flag: Flag) -> dict[str, Any]:
 def serve(*, settings: dict[str, Any]) -> None:
     """Start the server. Each flag is also an environment variable: --data-dir is KIKITORI_DATA_DIR."""
     loaded = load_settings(settings)
+    if loaded.console and loaded.console_port == loaded.port:
+        raise InvalidOption("console_port", loaded.console_port, "another port than that of the server")
     from kikitori.web import server
 
-    server.serve(loaded, on_ready=_tell)
+    with ExitStack() as beside:
+
+        def ready(url: str) -> None:
+            _tell(url)
+            if loaded.console:
+                beside.enter_context(closing(_console(loaded, url)))
+
+        if loaded.wyoming_port is None:
+            server.serve(loaded, on_ready=ready)
+        else:
+            server.serve(loaded, on_ready=ready, opener=_with_wyoming)
+
+
+@asynccontextmanager
+async def _with_wyoming(settings: Settings, admit: Callable[[bool], None]) -> AsyncGenerator[Services, None]:
+    """The services, and beside the server the port for Home Assistant."""
+    from kikitori.home.server import wyoming
+    from kikitori.services import open_services
+
+    async with open_services(settings, admit) as services:
+        async with wyoming(services, settings.wyoming_host, settings.wyoming_port or 0) as port:
+            say(f"Home Assistant finds it by Wyoming at {settings.wyoming_host}, port {port}.")
+            yield services
 
 
 def _tell(url: str) -> None:
     say(f"Kikitori listens on {url}. Its documentation is at {url}/docs. Ctrl-C stops it.")
+
+
+def _console(settings: Settings, url: str) -> Watched:
+    """The console beside the server that listens on ``url``."""
+    from kikitori.console.launch import Place
+    from kikitori.console.target import Target
+    from kikitori.console.watching import Watched
+    from kikitori.web import binding
+
+    certificate = str(settings.tls_cert or "")
+    place = Place(
+        target=Target(
+            url=url,
+            public_url=settings.public_url,
+            certificate=certificate,
+            open=settings.insecure or binding.is_loopback(settings.host),
+        ),
+        host=settings.host,
+        port=settings.console_port,
+        tls_cert=certificate,
+        tls_key=str(settings.tls_key or ""),
+        origins=tuple(settings.console_origins),
+    )
+    return Watched(place, tell=lambda where: say(f"The console for people is at {where}."))

@@ -15,14 +15,15 @@ from kikitori.cli.serve import serve_flags
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 OF_REQUESTS = frozenset(
-    "host port insecure tls_cert tls_key cors_origins max_queued_tasks key_concurrency worker tts_url llm_base_url "
-    "llm_model llm_context_tokens llm_timeout_seconds".split()
+    "host port public_url console console_port console_origins insecure tls_cert tls_key cors_origins "
+    "max_queued_tasks key_concurrency key_streams socket_files worker "
+    "tts_url llm_base_url llm_model llm_context_tokens llm_timeout_seconds".split()
 )
 """Settings that mean nothing where no request comes."""
 
 
 def worker_flags() -> list[Flag]:
-    return [flag for flag in serve_flags() if flag.name not in OF_REQUESTS]
+    return [flag for flag in serve_flags() if flag.name not in OF_REQUESTS and not flag.name.startswith("live_")]
 
 
 @app.command(cls=SectionedCommand)

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kikitori.cli import checks
-from kikitori.cli.checks import Line, State, all_lines, machine, recognition, server
+from kikitori.cli.checks import Line, State, all_lines, machine, recognition, server, speech
 from kikitori.cli.doctor import app
 from kikitori.errors import Unavailable
 from kikitori.settings import Settings
@@ -275,3 +275,25 @@ def test_the_command_prints_json(monkeypatch: pytest.MonkeyPatch, settings: Make
     assert {"name", "state", "detail", "remedy"} == set(lines[0])
     assert [line["state"] for line in lines if line["name"] == "device"] == ["fail"]
     assert lines[-1]["name"] == "loading"
+
+
+def test_what_speaks_says_a_word(settings: Make) -> None:
+    line = only(speech.check_speech(settings()))
+    assert (line.name, line.state) == ("speech", State.OK)
+    assert "eSpeak NG" in line.detail
+
+
+def test_speech_that_is_set_up_elsewhere_is_not_asked(settings: Make) -> None:
+    line = only(speech.check_speech(settings(tts_url="http://127.0.0.1:9/v1")))
+    assert (line.state, line.detail) == (State.OK, "Through KIKITORI_TTS_URL; not asked.")
+
+
+def test_speech_that_nobody_wants_is_off(settings: Make) -> None:
+    line = only(speech.check_speech(settings(tts_engine="none")))
+    assert (line.state, line.remedy) == (State.OFF, "")
+
+
+def test_speech_that_does_not_work_says_what_to_do(settings: Make) -> None:
+    line = only(speech.check_speech(settings(tts_engine="piper")))
+    assert line.state is State.FAIL
+    assert "KIKITORI_TTS_PIPER_VOICES" in line.remedy

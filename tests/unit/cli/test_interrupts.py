@@ -51,7 +51,7 @@ def start(ending: str) -> subprocess.Popen[str]:
 def test_the_first_signal_stops_and_cleans_up(number: signal.Signals) -> None:
     process = start(CLEAN)
     process.send_signal(number)
-    out, errors = process.communicate(timeout=30)
+    out, errors = process.communicate(timeout=120)
     assert (out, process.returncode) == ("asked\ncleaned\nstopped\n", 130), errors
 
 
@@ -62,7 +62,7 @@ def test_the_second_signal_ends_what_does_not_stop(ending: str) -> None:
     process.send_signal(signal.SIGINT)
     assert [process.stdout.readline() for _ in range(2)] == ["asked\n", "stuck\n"]
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert (out, process.returncode) == ("", 130)
 
 
@@ -103,7 +103,7 @@ def test_stopping_ends_a_read_that_waits(pipe: Callable[[], tuple[io.TextIOWrapp
         reading = threading.Thread(target=lambda: got.append(source.read(5)))
         reading.start()
         source.stop()
-        reading.join(timeout=30)
+        reading.join(timeout=120)
         assert got == [b""]
     os.close(writing)
 

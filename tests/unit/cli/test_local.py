@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from kikitori.cli.local import _fetch
+from kikitori.cli.local import fetch_default_model
 from kikitori.cli.progress import Silence
 from kikitori.errors import DecodingCancelled
 from kikitori.inference.models import ModelCatalog
@@ -32,7 +32,7 @@ class EndlessDownload:
 
 async def test_cancelling_ends_a_download() -> None:
     catalog = EndlessDownload()
-    fetching = asyncio.create_task(_fetch(cast(ModelCatalog, catalog), "cpu", Silence()))
+    fetching = asyncio.create_task(fetch_default_model(cast(ModelCatalog, catalog), "cpu", Silence()))
     await until(catalog.begun.is_set)
     fetching.cancel()
     with pytest.raises(asyncio.CancelledError):

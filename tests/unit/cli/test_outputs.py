@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 from pathlib import Path
 
 import pytest
+from docx import Document
 
 from kikitori.cli.inputs import Recording
-from kikitori.cli.outputs import Folder, Stdout, output_names, parse_formats, utf8, write_whole
+from kikitori.cli.outputs import Folder, Stdout, output_names, parse_formats, standard_output, utf8, write_whole
 from kikitori.errors import InvalidInput, InvalidOption
 from kikitori.text.formats import OutputFormat
 from kikitori.text.subtitle_options import DEFAULT_LAYOUT
@@ -31,8 +33,8 @@ def test_formats_come_with_commas_or_repeated() -> None:
 
 
 def test_a_wrong_format_says_which_there_are() -> None:
-    with pytest.raises(InvalidOption, match=r"format is 'docx'\. Allowed: txt, json, srt, vtt, tsv, lrc, ass"):
-        parse_formats(["txt,docx"])
+    with pytest.raises(InvalidOption, match=r"format is 'odt'\. Allowed: txt, json, srt, vtt, tsv, lrc, ass, docx"):
+        parse_formats(["txt,odt"])
 
 
 @pytest.mark.parametrize(
@@ -99,10 +101,16 @@ def test_a_link_in_the_folder_is_replaced_not_followed(tmp_path: Path) -> None:
     assert outside.read_text() == "precious"
 
 
-def test_a_file_keeps_its_old_content_when_the_new_one_cannot_be_written(tmp_path: Path) -> None:
+def test_a_file_keeps_its_old_content_when_the_new_one_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*paths: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     (tmp_path / "talk.txt").write_text("old")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(tmp_path / "talk.txt", "new \ud800")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InvalidInput, match="No space left"):
+        write_whole(tmp_path / "talk.txt", b"new")
     assert (tmp_path / "talk.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["talk.txt"]
 
@@ -110,7 +118,7 @@ def test_a_file_keeps_its_old_content_when_the_new_one_cannot_be_written(tmp_pat
 def test_written_files_have_the_usual_rights(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        write_whole(tmp_path / "talk.txt", "text")
+        write_whole(tmp_path / "talk.txt", b"text")
     finally:
         os.umask(before)
     assert (tmp_path / "talk.txt").stat().st_mode & 0o777 == 0o640
@@ -119,7 +127,7 @@ def test_written_files_have_the_usual_rights(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "talk.txt").mkdir()
     with pytest.raises(InvalidInput, match=r"talk\.txt cannot be written: Is a directory\."):
-        write_whole(tmp_path / "talk.txt", "text")
+        write_whole(tmp_path / "talk.txt", b"text")
     (tmp_path / "file").touch()
     with pytest.raises(InvalidOption, match="output"):
         Folder(tmp_path / "file" / "deep", {}, [])
@@ -173,3 +181,23 @@ def test_a_pipe_carries_utf8_in_any_locale() -> None:
     stream.write("聞き取り")
     stream.flush()
     assert raw.getvalue().decode() == "聞き取り"
+
+
+def test_a_document_is_a_file_of_bytes(tmp_path: Path) -> None:
+    folder, one = folder_for(tmp_path, OutputFormat.DOCX)
+    (written,) = folder.write(one, TRANSCRIPT, DEFAULT_LAYOUT, whole=True)
+    assert written.name == "talk.docx"
+    assert [paragraph.text for paragraph in Document(str(written)).paragraphs][:1] == ["talk"]
+
+
+def test_a_document_goes_through_a_pipe_alone() -> None:
+    raw = io.BytesIO()
+    pipe = Stdout(formats=[OutputFormat.DOCX], several=False, out=io.TextIOWrapper(raw), err=io.StringIO())
+    pipe.write(recording("a.wav"), TRANSCRIPT, DEFAULT_LAYOUT)
+    assert Document(io.BytesIO(raw.getvalue())).core_properties.title == "a"
+
+
+@pytest.mark.parametrize(("formats", "several"), [(["docx", "txt"], False), (["docx"], True)])
+def test_a_document_is_not_mixed_with_text(formats: list[str], several: bool) -> None:
+    with pytest.raises(InvalidOption, match=r"--output DIR"):
+        standard_output(parse_formats(formats), several=several)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kikitori.cli.checks import machine, recognition, server
+from kikitori.cli.checks import machine, recognition, server, speech
 from kikitori.cli.checks.lines import Check, Line, State
 from kikitori.errors import KikitoriError
 
@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     recognition.check_engines,
     recognition.check_default_model,
     recognition.check_devices,
+    speech.check_speech,
     server.check_data_folder,
     server.check_database,
     server.check_media_store,

@@ -83,19 +83,19 @@ class TaskClient:
     async def get(self, task_id: str) -> Json:
         return await self._json("GET", _path(task_id), task_id=task_id)
 
-    async def act(self, task_id: str, verb: str) -> Json:
-        """``cancel`` or ``retry``; the task as it is then."""
-        return await self._json("POST", f"{_path(task_id)}/{verb}", task_id=task_id)
+    async def act(self, task_id: str, verb: str, fields: Mapping[str, str] | None = None) -> Json:
+        """``cancel``, ``retry`` or ``priority``; the task as it is then."""
+        return await self._json("POST", f"{_path(task_id)}/{verb}", task_id=task_id, data=fields)
 
     async def delete(self, task_id: str) -> None:
         await self._answer("DELETE", _path(task_id), task_id=task_id)
 
-    async def text(self, task_id: str, query: Mapping[str, str]) -> str:
+    async def file(self, task_id: str, query: Mapping[str, str]) -> bytes:
         """A file of the task's text. Raises Conflict when there is none, or none yet."""
         response = await self._answer("GET", f"{_path(task_id)}/subtitles", params=query, task_id=task_id)
         if response.status_code == httpx.codes.ACCEPTED:
             raise _not_yet(_object(response))
-        return response.text
+        return response.content
 
     async def events(self, task_id: str) -> AsyncGenerator[Event, None]:
         """From the start to the final ``status``, also when the connection is lost in between."""

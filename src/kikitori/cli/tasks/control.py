@@ -1,9 +1,10 @@
-"""``kikitori tasks cancel``, ``retry`` and ``delete``."""
+"""``kikitori tasks cancel``, ``retry``, ``priority`` and ``delete``."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from kikitori.cli.tasks.client import TaskClient
 
 
+class Priority(StrEnum):
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 def register(app: typer.Typer) -> None:
-    for command in (cancel, retry, delete):
+    for command in (cancel, retry, priority, delete):
         app.command()(command)
 
 
@@ -44,6 +51,24 @@ def retry(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
         say(f"{task_id} ({label_of(task)}) is {task['status']} again.")
 
     _run(ids, url, api_key, begin)
+
+
+@guarded
+def priority(
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a task.", show_default=False)],
+    priority: Annotated[Priority, typer.Argument(help="Its new priority.", show_default=False)],
+    *,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = "",
+) -> None:
+    """Let a task that waits go before others, or after them."""
+
+    async def change(client: TaskClient, task_id: str) -> None:
+        task = await client.act(task_id, "priority", {"priority": priority.value})
+        place = task.get("queue_position")
+        say(f"{task_id} ({label_of(task)}) is {task['priority']}{f', number {place}' if place else ''}.")
+
+    _run([task_id], url, api_key, change)
 
 
 @guarded

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kikitori.cli.tasks.client import TaskClient
     from kikitori.text.formats import OutputFormat
 
-    Give = Callable[[Recording, Mapping[OutputFormat, str], bool], None]
+    Give = Callable[[Recording, Mapping[OutputFormat, bytes], bool], None]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,8 +92,8 @@ async def _fetch(
     give = _giver(recordings, formats, output)
     for task, recording in zip(tasks, recordings, strict=True):
         try:
-            texts = {each: await client.text(task["id"], {**query, "format": each.value}) for each in formats}
-            give(recording, texts, task["status"] == "succeeded")
+            files = {each: await client.file(task["id"], {**query, "format": each.value}) for each in formats}
+            give(recording, files, task["status"] == "succeeded")
         except FATAL:
             raise
         except KikitoriError as exc:
@@ -107,14 +107,14 @@ def _giver(recordings: Sequence[Recording], formats: Sequence[OutputFormat], out
     if output is not None:
         folder = Folder(output, output_names(recordings), tuple(formats))
 
-        def write(recording: Recording, texts: Mapping[OutputFormat, str], whole: bool) -> None:
-            say(f"{recording.name} → {', '.join(map(str, folder.write_texts(recording, texts, whole=whole)))}")
+        def write(recording: Recording, files: Mapping[OutputFormat, bytes], whole: bool) -> None:
+            say(f"{recording.name} → {', '.join(map(str, folder.write_files(recording, files, whole=whole)))}")
 
         return write
     stdout = standard_output(tuple(formats), several=len(recordings) > 1)
 
-    def show(recording: Recording, texts: Mapping[OutputFormat, str], whole: bool) -> None:
-        stdout.write_texts(recording, texts)
+    def show(recording: Recording, files: Mapping[OutputFormat, bytes], whole: bool) -> None:
+        stdout.write_files(recording, files)
 
     return show
 

@@ -126,10 +126,10 @@ async def test_a_text_that_is_not_there_yet_is_an_error_that_helps(api: FakeApi,
     path = f"GET /api/tasks/{ID}/subtitles"
     api.on(path, Answer(202, task_json(status="running", progress=41.7)))
     with pytest.raises(Conflict, match=r"running \(42 %\).*--wait.*--partial"):
-        await client.text(ID, {"format": "srt"})
+        await client.file(ID, {"format": "srt"})
     api.on(path, error(409, "cancelled", "The task was cancelled. POST …/retry starts it again."))
     with pytest.raises(Conflict, match=r"was cancelled\. `kikitori tasks retry"):
-        await client.text(ID, {"format": "srt"})
+        await client.file(ID, {"format": "srt"})
 
 
 async def test_a_server_that_is_not_there_is_said(client: TaskClient) -> None:

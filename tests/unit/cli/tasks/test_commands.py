@@ -284,6 +284,17 @@ def test_tasks_are_cancelled_retried_and_deleted(api: FakeApi, tasks: Run) -> No
     ]
 
 
+def test_the_priority_of_a_task_is_changed(api: FakeApi, tasks: Run) -> None:
+    route = f"POST /api/tasks/{ID}/priority"
+    api.on(route, {**task_json(), "priority": "high", "queue_position": 2}, error(409, "conflict", "It is running."))
+    done = tasks("priority", ID, "high")
+    assert (done.exit_code, done.stderr.strip()) == (0, f"{ID} (talk.mp3) is high, number 2.")
+    assert api.asked(route)[0].fields == {"priority": ["high"]}
+    done = tasks("priority", ID, "low")
+    assert (done.exit_code, "It is running." in done.stderr) == (1, True)
+    assert tasks("priority", ID, "urgent").exit_code == 2
+
+
 def test_one_task_that_cannot_be_cancelled_keeps_no_other_back(api: FakeApi, tasks: Run) -> None:
     api.on(f"POST /api/tasks/{ID}/cancel", error(409, "conflict", "The task has succeeded already."))
     api.on(f"POST /api/tasks/{OTHER}/cancel", task_json(id=OTHER, status="cancelled"))

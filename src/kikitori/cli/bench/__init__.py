@@ -1,0 +1,1 @@
+"""``kikitori bench``: measure a server from outside."""

@@ -1,0 +1,1 @@
+"""``kikitori listen``: live captions in the terminal."""

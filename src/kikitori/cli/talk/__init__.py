@@ -1,0 +1,1 @@
+"""``kikitori talk``: a spoken conversation in the terminal, by push-to-talk."""
