@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kikitori.logs import configure_logging
 from kikitori.options import DecodeOptions
-from kikitori.pipeline.events import Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
+from kikitori.pipeline.events import Begun, Finished, Progress, ResumePoint, SegmentDone, Started, TranscriptionEvent
 from kikitori.store.database import Database
 from kikitori.tasks.opening import TaskPlan, open_tasks
 from kikitori.types import DecodeMode, Media, Priority, Segment, Transcript
@@ -40,6 +40,7 @@ class Script:
         step = SECONDS / SEGMENTS
         first = resume.segments if resume else 0
         segments = []
+        yield Begun(duration=SECONDS, model="script", engine="script", mode=DecodeMode.WINDOWED)
         yield Started(
             duration=SECONDS,
             language="en",

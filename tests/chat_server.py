@@ -57,15 +57,29 @@ def fails(status: int, message: str = "no", *, code: str | None = None, **header
     return Reply(steps=(body,), status=status, headers={"content-type": "application/json", **named})
 
 
-def _chunk(delta: Mapping[str, str], finish: str | None = None) -> bytes:
-    value = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "fake",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-    }
+def streams(
+    *deltas: Mapping[str, Any] | Hold, finish: str | None = "stop", usage: Mapping[str, Any] | None = None
+) -> Reply:
+    """An answer of any deltas: calls of functions; and ``usage`` at its end, where it is asked for."""
+    steps: list[Step] = [delta if isinstance(delta, Hold) else _chunk(delta) for delta in deltas]
+    if finish:
+        steps.append(_chunk({}, finish))
+    if usage:
+        steps.append(_event({**_CHUNK, "choices": [], "usage": usage}))
+    if finish:
+        steps.append(b"data: [DONE]\n\n")
+    return Reply(steps=tuple(steps))
+
+
+_CHUNK = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "fake"}
+
+
+def _event(value: Mapping[str, Any]) -> bytes:
     return f"data: {json.dumps(value)}\n\n".encode()
+
+
+def _chunk(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+    return _event({**_CHUNK, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
 
 class FakeChatServer:

@@ -7,18 +7,24 @@ hub is an address where nobody answers. What the person at the keyboard has set 
 from __future__ import annotations
 
 import atexit
+import ctypes
+import inspect
 import ipaddress
 import json
 import os
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "tests" / "data"
@@ -35,16 +41,49 @@ def _isolate() -> None:
     os.environ["HF_HOME"] = f"{home}/hub"
     os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # the discard port: refused at once
     os.environ["PYTHONASYNCIODEBUG"] = "1"
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # threads of a model that wait take no time from other processes
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         os.environ.pop(proxy, None)
         os.environ.pop(proxy.lower(), None)
 
 
+PATIENCE_SECONDS = 60.0
+"""On a busy machine whatever is waited for may take long, and what comes sooner is not waited for."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt(3)."""
+
+
+def _wait_long() -> None:
+    """Clients that name no limit of their own have patience; by default it is 5 s for an answer, 10 s for a socket."""
+    usual = inspect.signature(httpx.Client).parameters["timeout"].default
+    usual.connect = usual.read = usual.write = usual.pool = PATIENCE_SECONDS
+    assert connect.__init__.__kwdefaults__ is not None
+    connect.__init__.__kwdefaults__ |= {"open_timeout": PATIENCE_SECONDS, "ping_timeout": PATIENCE_SECONDS}
+
+
+def _keep_memory() -> None:
+    """The windows of a model come and go: to ask the system for their memory each time costs a third of all."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**30)
+
+
 _isolate()
 
 
+def _hear_ctrl_c() -> None:
+    """A shell that starts the tests in the background has it ignored, and so would every process they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_wait_long()
+_keep_memory()
+_hear_ctrl_c()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "service: needs PostgreSQL or MariaDB beside it; must run where CI=true")
+    config.addinivalue_line("markers", "service: needs PostgreSQL, MariaDB or Chromium; must run where CI=true")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-START_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
+"""A server of a busy machine may take that long to start, and to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ class Server:
         return sum(int(model["requests"]) for model in httpx.get(f"{self.url}/api/models/loaded").json()["models"])
 
 
+def free_port() -> int:
+    """A port for a server that is stopped and started again: none of those that the system gives to whoever asks."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 @contextmanager
 def running_server(data_dir: Path, *flags: str, **settings: str) -> Iterator[Server]:
     """``kikitori serve`` as a user starts it; ``settings`` become KIKITORI_* variables."""
@@ -51,11 +62,11 @@ def running_server(data_dir: Path, *flags: str, **settings: str) -> Iterator[Ser
             yield Server(_wait_until_ready(process, log), process, log, data_dir)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_SECONDS)
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if found := re.search(r"listens on (https?://\S+?)\.\s", log.read_text()):
             url = found[1]

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +113,5 @@ class TaskApi:
 
 @asynccontextmanager
 async def task_api(url: str) -> AsyncIterator[TaskApi]:
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         yield TaskApi(client)

@@ -61,17 +61,17 @@ def receiver() -> Iterator[Receiver]:
 
 
 @contextmanager
-def serving(data_dir: Path, model: Path) -> Iterator[Server]:
+def serving(data_dir: Path, model: Path, *, timeout: float = 60.0) -> Iterator[Server]:
     with running_server(
         data_dir,
         model=str(model),
         allowed_addresses="127.0.0.0/8",
-        callback_timeout_seconds="1",
+        callback_timeout_seconds=str(timeout),
     ) as server:
         yield server
 
 
-def wait(condition: Callable[[], object], *, seconds: float = 30.0) -> None:
+def wait(condition: Callable[[], object], *, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
@@ -116,13 +116,13 @@ def test_a_callback_survives_the_death_of_the_server_under_its_id(
     tmp_path: Path, mini_model: Path, samples: dict[str, Sample], receiver: Receiver
 ) -> None:
     receiver.silent.set()
-    with serving(tmp_path / "data", mini_model) as server:
+    with serving(tmp_path / "data", mini_model, timeout=1.0) as server:
         task = submit(server, samples["en_01"], receiver)
         wait(lambda: receiver.received)
         server.process.kill()
         server.process.wait()
     receiver.silent.clear()
-    with serving(tmp_path / "data", mini_model) as server:
+    with serving(tmp_path / "data", mini_model, timeout=1.0) as server:
         wait(lambda: callback(server, task)["status"] == "delivered")
         secret = httpx.get(f"{server.url}/api/callbacks/secret").json()["secret"]
     assert len(receiver.ids()) >= 2

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos import SEGMENTS, TEXT, Script, plan
+from tests.servers import free_port
 
 from kikitori.errors import Unavailable
 from kikitori.store.database import Database
@@ -91,7 +92,7 @@ class Nodes:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -113,7 +114,7 @@ class OwnPostgres:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1] if not shutil.which("initdb") else None
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         if os.geteuid() == 0:  # PostgreSQL does not run as root
             shutil.chown(folder, "postgres", "postgres")
@@ -140,15 +141,6 @@ class OwnPostgres:
         with (self._folder / "tools.log").open("ab") as log:  # not a pipe, which the server would keep open
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder)
         assert done.returncode == 0, (self._folder / "tools.log").read_text()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -227,7 +219,7 @@ async def test_one_node_on_sqlite_is_killed_again_and_again(tmp_path: Path) -> N
     data_dir.mkdir()
     url = f"sqlite:///{data_dir / 'kikitori.db'}"
     async with receiver() as callbacks, open_desk(url, data_dir) as desk:
-        ids = await submit(desk, data_dir, 40, callbacks.url)
+        ids = await submit(desk, data_dir, 30, callbacks.url)
         with nodes(url, data_dir, 1) as running:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await all_ended(desk, len(ids)):

@@ -77,6 +77,6 @@ def test_the_key_is_stored_nowhere(guarded: Guarded) -> None:
 def test_another_address_needs_a_key(tmp_path: Path) -> None:
     environment = os.environ | {"KIKITORI_DATA_DIR": str(tmp_path / "data"), "KIKITORI_OFFLINE": "true"}
     command = [sys.executable, "-m", "kikitori", "serve", "--host", "0.0.0.0", "--port", "0"]
-    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert refused.returncode != 0
     assert "kikitori keys create" in refused.stderr

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from kikitori.data import sample_text
 
-LONGEST_SECONDS = 120.0
+LONGEST_SECONDS = 240.0
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def first_run(data_dir: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     finally:
         timer.cancel()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
 
 
 def test_a_first_run_hears_the_sample_beside_a_taken_port_and_stops(tmp_path: Path, taken_port: int) -> None:
@@ -59,6 +60,22 @@ def test_a_first_run_hears_the_sample_beside_a_taken_port_and_stops(tmp_path: Pa
         assert sample_text() in told
         (docs,) = re.findall(r"http://\S+/docs", told)
         assert httpx.get(docs).status_code == 200
+        (console,) = re.findall(r"In the browser  (http://\S+)", told)
+        wait_for_page(console)
     assert process.returncode == 0
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(docs)
+    for gone in (docs, console):
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(gone)
+
+
+def wait_for_page(url: str) -> None:
+    """The console is there a moment after the server."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            assert httpx.get(url).status_code == 200
+        except httpx.ConnectError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"Nobody answers at {url}.")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ def worker(data_dir: Path, settings: Mapping[str, str]) -> Iterator[subprocess.P
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 0, log.read_text()
+            assert process.wait(timeout=120) == 0, log.read_text()
 
 
 def start_worker(data_dir: Path, settings: Mapping[str, str], **streams: int | object) -> subprocess.Popen[bytes]:
@@ -104,7 +103,7 @@ async def test_nodes_share_the_tasks_and_one_may_die(cluster: Cluster, samples: 
                 for at, sample in enumerate(wanted)
             ]
             await has_some(one, TASKS // 5, tag="shared", status="succeeded")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while dead not in await nodes_at_work(one):
                     pass
             doomed.process.kill()
@@ -133,27 +132,25 @@ async def test_a_task_on_another_node_is_watched_and_cancelled_from_here(
     cluster: Cluster, tmp_path: Path, samples: Samples
 ) -> None:
     long = join([samples["en_multi_80s"].path], tmp_path / "long.wav", rounds=12)
-    times = []
     async with task_api(cluster.server.url) as tasks:
-        for _ in range(2):  # the machine may have been busy once
-            task = await tasks.make(long, mode="sequential", language="en")
-            after = await tasks.make(samples["en_02"].path, mode="sequential")
-            await tasks.until(task, "running", progress=2)
-            heard = []
-            async with aclosing(tasks.events(task)) as events:
-                async for event in events:
-                    if event.type == "segment":
-                        heard.append(event.data)
-                    elif heard and event.type == "progress":
-                        break
-            began = time.monotonic()
-            assert (await tasks.act(task, "cancel"))["cancel_requested"]
-            assert (await tasks.ended(task))["status"] == "cancelled"
-            times.append(time.monotonic() - began)
-            assert (await tasks.result(task, partial=True))["segments"][: len(heard)] == heard
-            assert await tasks.text(after) == samples["en_02"].text
-            assert (await tasks.show(after))["node"] == await cluster.node_of(cluster.worker.pid)
-    assert min(times) < 2.0, times
+        task = await tasks.make(long, mode="sequential", language="en")
+        after = await tasks.make(samples["en_02"].path, mode="sequential")
+        await tasks.until(task, "running", progress=2)
+        heard = []
+        async with aclosing(tasks.events(task)) as events:
+            async for event in events:
+                if event.type == "segment":
+                    heard.append(event.data)
+                elif heard and event.type == "progress":
+                    break
+        asked = await tasks.act(task, "cancel")
+        assert asked["cancel_requested"]
+        cancelled = await tasks.ended(task)
+        assert cancelled["status"] == "cancelled"
+        assert cancelled["progress"] - asked["progress"] < 25, "it went on for long"
+        assert (await tasks.result(task, partial=True))["segments"][: len(heard)] == heard
+        assert await tasks.text(after) == samples["en_02"].text
+        assert (await tasks.show(after))["node"] == await cluster.node_of(cluster.worker.pid)
 
 
 @pytest.mark.parametrize("command", ["worker", "serve"])
@@ -166,7 +163,7 @@ async def test_a_node_with_another_media_store_is_refused(cluster: Cluster, tmp_
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    output, _ = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode not in (0, None)
     assert "KIKITORI_MEDIA_URL" in output.decode()
     assert "Traceback" not in output.decode()

@@ -41,7 +41,7 @@ async def tasks(task_server: Server) -> AsyncIterator[TaskApi]:
 
 
 def _wait_until_idle(server: Server) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while server.busy():
         assert time.monotonic() < deadline, "the engine is not freed"
         time.sleep(0.02)
@@ -77,10 +77,10 @@ async def test_a_task_that_runs_stops_within_a_segment_and_keeps_its_text(
         sofar = await tasks.result(running, partial=True)
         assert sofar["text"]
 
-        began = time.monotonic()
-        await tasks.act(running, "cancel")
-        assert (await tasks.ended(running))["status"] == "cancelled"
-        assert time.monotonic() - began < 5
+        asked = await tasks.act(running, "cancel")
+        cancelled = await tasks.ended(running)
+        assert cancelled["status"] == "cancelled"
+        assert cancelled["progress"] - asked["progress"] < 10, "it went on for long"
         assert await tasks.text(following) == samples["en_02"].text
 
         refused = await tasks.client.get(f"/api/tasks/{running}/result")

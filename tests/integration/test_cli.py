@@ -127,7 +127,7 @@ def test_audio_comes_through_a_pipe(kikitori: Kikitori, samples: Samples) -> Non
     [
         (("x.wav", "--beam-size", "0"), 2, "--beam-size is '0'. Allowed: a whole number, 1 to 50."),
         (("x.wav", "--mode", "windowed", "--condition-on-previous-text"), 2, "condition_on_previous_text is set"),
-        (("x.wav", "-f", "docx"), 2, "--format is 'docx'"),
+        (("x.wav", "-f", "odt"), 2, "--format is 'odt'"),
         (("x.wav", "--max-lines", "9"), 2, "--max-lines is '9'"),
         (("x.wav", "--jobs", "0"), 2, "--jobs"),
         (("x.wav", "--device", "tpu"), 2, "--device"),
@@ -174,7 +174,7 @@ def test_without_a_whisper_model_the_embedded_engine_hears(tmp_path: Path, hello
     assert "kikitori models pull base" in done.stderr
     refused = kikitori.run(str(hello_wav), str(hello_wav.parent), "--task", "translate", "--offline")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.splitlines()[-1].endswith("Engines that can: whisper, openai_whisper.")
+    assert refused.stderr.splitlines()[-1].endswith("Engines that can: whisper, openai, openai_whisper.")
 
 
 @pytest.fixture(scope="module")

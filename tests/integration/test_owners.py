@@ -21,7 +21,7 @@ NOBODYS = "task_00000000000000000000000000"
 async def ask(client: httpx.AsyncClient, method: str, path: str, operation: Any, key: dict[str, str]) -> httpx.Response:
     content = operation.get("requestBody", {}).get("content", {})
     example = content.get("application/json", {}).get("example")
-    return await client.request(method, path, json=example, headers=key, timeout=20)
+    return await client.request(method, path, json=example, headers=key, timeout=60)
 
 
 @pytest.mark.parametrize("status", [TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.SUCCEEDED, TaskStatus.FAILED])
@@ -33,7 +33,8 @@ async def test_a_task_of_another_owner_is_answered_like_none(status: TaskStatus,
                 walked = [each for each in operations(target.schema) if "{id}" in each[0]]
                 assert len(walked) > 12
                 before = await target.store.get(id, None)
-                for path, method, operation in walked:
+                for template, method, operation in walked:
+                    path = template.replace("{segment_id}", "0")
                     hers = await ask(client, method, path.replace("{id}", id), operation, BOB)
                     none = await ask(client, method, path.replace("{id}", NOBODYS), operation, BOB)
                     assert (hers.status_code, none.status_code) == (404, 404), path

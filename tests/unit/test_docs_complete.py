@@ -262,6 +262,8 @@ def metric_rows() -> list[str]:
     metrics.batch_ran("generate", 1, 0.1)
     metrics.transcribed(1.0, 1.0, "small")
     metrics.callback_tried("delivered")
+    metrics.live_decoded("final", 0.1, 0.1)
+    metrics.replied("done")
     table = []
     for family in metrics.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
