@@ -1,11 +1,11 @@
-"""``python -m benchmarks [overhead] [throughput] [footprint]``; all of them by default."""
+"""``python -m benchmarks [PART …]``; all of them by default."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 
-from benchmarks import footprint, overhead, store, tasks, throughput
+from benchmarks import accuracy, crowd, footprint, live, overhead, store, tasks, throughput, voice
 from benchmarks.report import Table, show, write
 from benchmarks.setup import MINI, Setup
 
@@ -15,6 +15,10 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "footprint": footprint.measure,
     "tasks": tasks.measure,
     "store": store.measure,
+    "live": live.measure,
+    "accuracy": accuracy.measure,
+    "crowd": crowd.measure,
+    "voice": voice.measure,
 }
 
 

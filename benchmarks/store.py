@@ -85,8 +85,8 @@ def measure(setup: Setup) -> list[Table]:
             columns=("filter", *(f"{kind}, p95" for kind in DATABASES)),
             rows=[(what, *(f"{1_000 * found[kind]:.1f} ms" for kind in DATABASES)) for what, found in listed.items()],
             notes=[
-                f"Pages of 50 with their total (exact up to 10,000). p95 of {PAGES} pages: of all owners and of one, "
-                "first pages and later ones.",
+                f"Pages of 50 with their total (exact up to 10,000; of words in PostgreSQL, up to 1,000). p95 of "
+                f"{PAGES} pages: of all owners and of one, first pages and later ones.",
                 f"{len(OWNERS)} owners; rare values are in 0.1 to 1 of 100 tasks; {WORDS} words a transcript.",
             ],
         ),
