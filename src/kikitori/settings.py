@@ -1,7 +1,7 @@
 """All settings, in one place: environment ``KIKITORI_*``, a ``.env`` file, a TOML file, flags.
 
 Later wins: defaults, TOML (``--config``), ``.env``, environment, flags. docs/settings.md is made
-from the descriptions here. Only services.py and the commands read a Settings object.
+from the descriptions here. Only services and the commands read a Settings object.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ class Settings(BaseSettings):
         le=10,
         description="New audio between two interim texts, at least; 0: 0.6 s on a GPU, 1 s on a CPU.",
     )
-    live_agreement: Literal["fast", "balanced", "strict"] = Field(
+    live_agreement: Literal["fast", "balanced", "strict", "steady"] = Field(
         "balanced", description="How sure interim words must be before they count as stable."
     )
     live_max_utterance_seconds: float = Field(

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from tests.unit.idle import idle_parts
 
-from kikitori import services
 from kikitori.errors import InvalidOption, ModelLoadFailed, Unavailable
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.status import ModelState, ModelStatus
 from kikitori.metrics import Metrics
 from kikitori.options import DecodeOptions
-from kikitori.services import Services, open_services
+from kikitori.services import opening, parts, preparation
+from kikitori.services.opening import open_services
+from kikitori.services.parts import Services
 from kikitori.settings import Settings
 from kikitori.store.keys import KeyStore
 from kikitori.testing import FakeTranscriber, until
@@ -74,8 +75,8 @@ async def test_whether_there_are_keys_is_told_before_devices_and_models(
         assert isinstance(built.keys, KeyStore)
         if with_key:
             await built.keys.create("a", "me")
-    monkeypatch.setattr(services, "find_device", lambda settings: pytest.fail("a device was looked for"))
-    monkeypatch.setattr(services, "make_pool", lambda *arguments, **values: pytest.fail("a pool was made"))
+    monkeypatch.setattr(opening, "find_device", lambda settings: pytest.fail("a device was looked for"))
+    monkeypatch.setattr(opening, "make_pool", lambda *arguments, **values: pytest.fail("a pool was made"))
 
     def refuse(has_keys: bool) -> None:
         raise RuntimeError(f"keys: {has_keys}")
@@ -93,7 +94,7 @@ async def test_looking_for_speech_stops_with_its_caller(settings: Settings, monk
             entered.set()
             check()
 
-    monkeypatch.setattr(services, "file_speech_spans", endless)
+    monkeypatch.setattr(parts, "file_speech_spans", endless)
     task = asyncio.create_task(bare(settings).speech_spans("a.wav", DecodeOptions()))
     await asyncio.to_thread(entered.wait)
     task.cancel()
@@ -164,7 +165,7 @@ def bare(settings: Settings, loads: Any = None) -> Services:
 
 def prepared(settings: Settings, loads: Loads) -> Any:
     loads.services = bare(settings, loads)
-    return services._prepared(loads.services, loads, "cpu")  # type: ignore[arg-type]
+    return preparation.prepared(loads.services, loads, "cpu")  # type: ignore[arg-type]
 
 
 async def test_models_are_fetched_and_kept(settings: Settings) -> None:
@@ -194,7 +195,7 @@ async def test_what_failed_is_said_once_and_tried_again(
     failure: Exception,
     said: str,
 ) -> None:
-    monkeypatch.setattr(services, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(preparation, "RETRY_SECONDS", 0)
     loads = Loads(*[failure] * 5)
     async with prepared(settings, loads):
         await loads.done.wait()

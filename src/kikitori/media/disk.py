@@ -14,16 +14,17 @@ from io import FileIO
 from pathlib import Path
 
 from kikitori.errors import NoSpace, Unavailable
+from kikitori.processes import process_runs
 
 logger = logging.getLogger(__name__)
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NAME = re.compile(r"(?:fetch|site|media)-(?P<pid>\d+)-[0-9a-f]{32}(?:\.\w{1,8})?")
+_NAME = re.compile(r"(?:fetch|site|media|upload)-(?P<pid>\d+)-[0-9a-f]{32}(?:\.\w{1,8})?")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 
 
 def temporary(folder: Path, kind: str, suffix: str = "") -> Path:
-    """A new path for ``kind`` (fetch, site, media), that the next start knows for a leftover."""
+    """A new path for ``kind`` (fetch, site, media, upload), that the next start knows for a leftover."""
     return folder / f"{kind}-{os.getpid()}-{secrets.token_hex(16)}{plain_suffix(suffix)}"
 
 
@@ -86,18 +87,6 @@ def remove_leftovers(folder: Path) -> None:
         return
     for path in folder.iterdir():
         found = _NAME.fullmatch(path.name)
-        if found and (int(found["pid"]) == os.getpid() or not _alive(int(found["pid"]))):
+        if found and not process_runs(int(found["pid"])):
             remove(path)
             logger.info("temporary file left over removed", extra={"action": "media_removed", "file": path.name})
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # there, asking would end the process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

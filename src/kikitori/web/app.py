@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from kikitori import __version__
 from kikitori.media.guard import Guard
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.settings import Settings
 from kikitori.web import binding, docs, openapi
 from kikitori.web.errors import install_error_handlers

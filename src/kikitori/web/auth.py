@@ -19,7 +19,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.requests import HTTPConnection
 
 from kikitori.errors import Forbidden, Unauthorized
-from kikitori.services import Keys
+from kikitori.services.parts import Keys
 from kikitori.settings import Settings
 from kikitori.store.keys import Scope
 from kikitori.web import binding

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
 from kikitori.media.guard import Guard
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.web.limits import CallLimit
 from kikitori.web.peak_memory import PeakMemory
 from kikitori.web.recent import Recent

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import secrets
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +26,6 @@ WRITE_BYTES = 1024 * 1024
 FORM_SLACK_BYTES = MAX_FIELD_BYTES + 1024 * 1024
 """What a body may hold besides the file."""
 MAX_WRITERS = 8
-_NAME = re.compile(r"upload-(?P<pid>\d+)-[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +148,7 @@ class Uploads:
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed left behind. Blocking; for the start."""
-        if not self.folder.is_dir():
-            return
-        for path in self.folder.iterdir():
-            found = _NAME.fullmatch(path.name)
-            if found and (int(found["pid"]) == os.getpid() or not _alive(int(found["pid"]))):
-                _remove(path)
-                logger.info("upload left over removed", extra={"action": "upload_removed", "file": path.name})
+        disk.remove_leftovers(self.folder)
 
     def _check_announced(self, request: Request) -> None:
         announced = request.headers.get("content-length", "")
@@ -188,7 +179,7 @@ class Uploads:
                 writer.file.close()
 
     async def _create(self, paths: list[Path]) -> _Writer:
-        path = self.folder / f"upload-{os.getpid()}-{secrets.token_hex(16)}"
+        path = disk.temporary(self.folder, "upload")
         paths.append(path)  # first: what is made is removed
         with _disk_errors():
             return _Writer(await anyio.to_thread.run_sync(_create, path, limiter=self.threads))
@@ -258,23 +249,4 @@ def _write_all(file: FileIO, data: bytearray) -> None:
 
 def _remove_all(paths: list[Path]) -> None:
     for path in paths:
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as exc:  # the request has its answer; the next start removes what stays
-        logger.warning("upload not removed", extra={"action": "upload_stays", "file": path.name, "reason": str(exc)})
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # there, asking would end the process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        disk.remove(path)

@@ -16,7 +16,7 @@ from kikitori.errors import Conflict, ModelNotFound, NotFound
 from kikitori.inference.models import ModelSpec
 from kikitori.inference.status import ModelState, ModelStatus, ReplicaStatus
 from kikitori.metrics import Metrics
-from kikitori.services import Keys, Services
+from kikitori.services.parts import Keys, Services
 from kikitori.settings import Settings
 from kikitori.store.keys import ApiKey
 from kikitori.testing import FakeTranscriber, Step, fake_info, fake_transcript, script_of

@@ -13,7 +13,7 @@ import httpx
 from tests.databases import migrated_sqlite
 
 from kikitori.media.store import MediaStore
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.store.answers import AnswerStore
 from kikitori.store.database import Database
 from kikitori.store.keys import ApiKey, Scope

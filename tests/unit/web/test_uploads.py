@@ -121,12 +121,12 @@ def test_what_a_dead_process_left_is_removed(folder: Path) -> None:
     folder.mkdir(parents=True)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    (folder / f"upload-{ended.pid}-abc").write_bytes(b"x")
-    (folder / f"upload-{os.getpid()}-abc").write_bytes(b"from a process that had our number before")
-    (folder / f"upload-{os.getppid()}-abc").write_bytes(b"of a process that lives")
+    (folder / f"upload-{ended.pid}-{'a' * 32}").write_bytes(b"x")
+    (folder / f"upload-{os.getpid()}-{'a' * 32}").write_bytes(b"from a process that had our number before")
+    (folder / f"upload-{os.getppid()}-{'a' * 32}").write_bytes(b"of a process that lives")
     (folder / "something else").write_bytes(b"x")
     Uploads(folder, max_bytes=1).remove_leftovers()
-    assert names(folder) == {f"upload-{os.getppid()}-abc", "something else"}
+    assert names(folder) == {f"upload-{os.getppid()}-{'a' * 32}", "something else"}
 
 
 def test_nothing_to_remove(folder: Path) -> None:

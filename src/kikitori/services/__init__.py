@@ -1,0 +1,1 @@
+"""The one place that builds everything from Settings, and closes it in order."""
