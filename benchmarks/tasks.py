@@ -93,7 +93,7 @@ def _life(setup: Setup, folder: Path, about: str) -> Table:
             ("the same as a task, until its result is read", f"{1_000 * statistics.median(tasks):.0f} ms"),
             ("overhead of the task", f"{1_000 * overhead:.0f} ms"),
             ("from submit to start on an idle node, p95", f"{1_000 * _percentile(starts, 0.95):.0f} ms"),
-            (f"memory of {QUEUED:,} queued tasks", f"{grown:.0f} MiB"),
+            (f"memory of {QUEUED:,} queued tasks", f"{grown:.0f} MiB" if grown >= 1 else "less than 1 MiB"),
         ],
         notes=[f"SQLite. Medians of {OVERHEADS} pairs, and of {STARTS} starts. The task's end is seen over SSE."],
     )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
-from tests.integration.test_store import fresh_database
+from tests.clock import Clock
 
 from kikitori.store import stats as stats_module
 from kikitori.store.database import Database
 from kikitori.store.nodes import NodeStore
 from kikitori.store.stats import StatsStore
-from kikitori.store.tables import nodes, tasks
 from kikitori.store.task_records import NewTask, Node, TaskError, TaskStatus, new_id
 from kikitori.store.tasks import TaskStore
 from kikitori.tasks.stats import HOURS, MINUTES, StatsDesk, Step
@@ -23,49 +18,16 @@ from kikitori.tasks.stats import HOURS, MINUTES, StatsDesk, Step
 NOON = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
 
 
-class Hands:
-    """Time, moved by hand; as a wall clock and as seconds."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
+class Hands(Clock):
+    """A wall clock, and the same as seconds."""
 
     def seconds(self) -> float:
-        return self.now.timestamp()
-
-    def go(self, **step: float) -> None:
-        self.now += timedelta(**step)
-
-
-@pytest.fixture(
-    scope="module",
-    params=["sqlite", *(pytest.param(name, marks=pytest.mark.service) for name in ("postgresql", "mysql"))],
-)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with fresh_database(request.param, Path(tmp_path_factory.mktemp("stats"))) as made:
-        asyncio.run(_upgrade(made))
-        yield made
-
-
-async def _upgrade(url: str) -> None:
-    async with Database(url) as database:
-        await database.upgrade()
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    async with Database(url) as opened:
-        async with opened.write() as connection:
-            for table in (tasks, nodes):
-                await connection.execute(delete(table))
-        yield opened
+        return self.time.timestamp()
 
 
 @pytest.fixture
 def hands() -> Hands:
-    return Hands()
+    return Hands(NOON)
 
 
 @pytest.fixture
@@ -150,7 +112,7 @@ async def test_nodes_that_live_are_shown_with_what_they_do(
     store: TaskStore, database: Database, desk: StatsDesk, hands: Hands
 ) -> None:
     for id, silence in (("node_1", 5), ("node_2", 31)):
-        beat = hands.now - timedelta(seconds=silence)
+        beat = hands.time - timedelta(seconds=silence)
         node = Node(id=id, host="h", pid=1, version="1", slots=4, media_url="", started_at=beat, heartbeat_at=beat)
         await NodeStore(database).register(node)
     await make(store)

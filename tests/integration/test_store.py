@@ -1,18 +1,12 @@
-"""The store against real databases: SQLite always, PostgreSQL and MariaDB where they answer.
-
-Where: KIKITORI_TEST_POSTGRESQL_URL and KIKITORI_TEST_MYSQL_URL, by default servers on this machine. Each test run makes
-databases of its own and drops them. A server that does not answer skips its tests, and fails them where CI=true.
-"""
+"""The store against real databases: SQLite always, PostgreSQL and MariaDB where they answer."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -24,9 +18,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, insert, inspect, select, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
+from tests.clock import Clock
+from tests.databases import DATABASES, fresh_database
 
 from kikitori.errors import Conflict, InvalidOption, NotFound, Unavailable
 from kikitori.store import migrate
@@ -35,54 +29,14 @@ from kikitori.store.keys import KeyStore, Scope
 from kikitori.store.tables import api_keys, metadata
 from kikitori.store.urls import parse_url, sync_url
 
-SERVERS = {
-    "postgresql": os.environ.get("KIKITORI_TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
-    "mysql": os.environ.get("KIKITORI_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306/mysql"),
-}
-
 SCRIPTS = ScriptDirectory.from_config(migrate.config())
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.time = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def go(self, **step: float) -> None:
-        self.time += timedelta(**step)
-
-
-@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.service) for name in ("postgresql", "mysql"))])
+@pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database."""
     with fresh_database(request.param, tmp_path) as made:
         yield made
-
-
-@contextmanager
-def fresh_database(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database, which is gone afterwards."""
-    if kind == "sqlite":
-        yield f"sqlite:///{folder / 'new' / 'kikitori.db'}"
-        return
-    server, backend = parse_url(SERVERS[kind])
-    name = f"kikitori_test_{secrets.token_hex(6)}"
-    admin = sync_url(server, backend)
-    try:
-        _run(admin, f"CREATE DATABASE {name}")
-    except OperationalError:
-        pytest.skip(f"no {kind} answers here")
-    yield make_url(SERVERS[kind]).set(database=name).render_as_string(hide_password=False)
-    _run(admin, f"DROP DATABASE {name}")
-
-
-def _run(url: URL, statement: str) -> None:
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
 
 
 @pytest.fixture
@@ -90,11 +44,6 @@ async def database(url: str) -> AsyncIterator[Database]:
     async with Database(url) as opened:
         await opened.upgrade()
         yield opened
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -144,7 +93,6 @@ async def test_upgrading_again_changes_nothing(database: Database, url: str) -> 
 
 async def test_a_new_database_has_no_revision(url: str) -> None:
     async with Database(url) as database:
-        await database.ping()
         assert await database.revision() is None
 
 

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.integration.test_store import Clock, fresh_database
-from tests.integration.test_task_store import advance, database, new, said, started, store, url
+from tests.clock import Clock
+from tests.databases import fresh_database
+from tests.integration.stored_tasks import advance, new, said, started
 
 from kikitori.errors import InvalidOption
 from kikitori.store import task_listing
@@ -21,17 +22,10 @@ from kikitori.store.task_queries import MAX_LIMIT, TaskQuery, TaskSort
 from kikitori.store.task_records import TaskError, TaskPriority, TaskRecord, TaskStatus
 from kikitori.store.tasks import TaskStore
 
-__all__ = ["database", "store", "url"]
-
 OWNERS, LANGUAGES, ENGINES = ("ann", "bob", "미카"), ("en", "ja", "ko"), ("whisper", "pocketsphinx")
 MODELS, PLATFORMS, TAGS = ("tiny", "small"), ("", "tiktok"), ("a", "b", "重要")
 TEXTS = ("hello world", "東京都に行く", "안녕하세요 세계", "")
 FAILED = TaskError(code="x", message="y")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @dataclass(frozen=True, slots=True)

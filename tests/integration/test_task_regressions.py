@@ -4,14 +4,14 @@ Seen to go wrong:
 
     a callback tells how the task ended, not a state before its result was stored
         tests/acceptance/test_callbacks.py::test_a_finished_task_is_told_and_told_again_on_request
-        tests/integration/test_task_store.py::test_the_end_is_one_transaction
+        tests/integration/test_task_life.py::test_the_end_is_one_transaction
     an answer of 2xx without a body is a success: one request, no second one
         tests/integration/test_callbacks.py::test_any_2xx_is_enough
     an answer of 5xx is a failure: the callback comes again, under the same id
         tests/unit/tasks/test_callbacks.py::test_a_failed_callback_comes_again_by_the_schedule_under_the_same_id
     two nodes never run the same task
         tests/integration/test_task_regressions.py::test_two_nodes_on_one_file_run_every_task_once
-        tests/integration/test_task_store.py::test_two_nodes_never_get_the_same_task
+        tests/integration/test_task_queue.py::test_two_nodes_never_get_the_same_task
         tests/acceptance/test_chaos.py::test_three_nodes_are_killed_and_their_database_restarts
     a look at the queue that fails does not stop a node for good
         tests/unit/tasks/test_runner.py::test_a_node_goes_on_after_whatever_went_wrong
@@ -37,12 +37,12 @@ Read in their code:
         tests/acceptance/test_tasks_life.py::test_a_killed_server_goes_on_where_it_was
     a result that the database does not take at once is not dropped
         tests/unit/tasks/test_execution.py::test_a_database_that_is_away_for_a_moment_costs_nothing
-        tests/integration/test_task_store.py::test_a_write_whose_end_nobody_saw_can_be_repeated
+        tests/integration/test_task_life.py::test_a_write_whose_end_nobody_saw_can_be_repeated
     one long task does not keep the places beside it empty
         tests/integration/test_task_regressions.py::test_a_long_task_does_not_hold_up_those_that_come_after_it
     tasks of one class come in their order, and low ones come at all
-        tests/integration/test_task_store.py::test_an_owners_tasks_keep_their_order
-        tests/integration/test_task_store.py::test_high_goes_first_and_waiting_makes_up_for_it
+        tests/integration/test_task_queue.py::test_an_owners_tasks_keep_their_order
+        tests/integration/test_task_queue.py::test_high_goes_first_and_waiting_makes_up_for_it
     what was uploaded to one node can be worked on by another
         tests/acceptance/test_tasks_cluster.py::test_nodes_share_the_tasks_and_one_may_die
         tests/acceptance/test_tasks_cluster.py::test_a_node_with_another_media_store_is_refused
@@ -81,7 +81,7 @@ from tests.unit.tasks.workshop import open_workshop, script
 from kikitori.store.task_records import TaskStatus
 from kikitori.tasks.cluster import this_node
 from kikitori.tasks.runner import TaskRunner
-from kikitori.tasks.views import event_json, result_json, task_json
+from kikitori.tasks.views import result_json, task_json
 from kikitori.testing import FakeTranscriber, Hold
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ async def test_nothing_that_is_told_of_a_task_names_a_place_on_the_disk(tmp_path
         for task in (await shop.upload(file_name="talk.wav"), await shop.link()):
             ended = await shop.ended_task(task)
             assert ended.media_key
-            events = [event_json(event) for event in await shop.store.events(task.id)]
+            events = [dict(event.data) for event in await shop.store.events(task.id)]
             told = json.dumps([task_json(ended), result_json(await shop.store.result(task.id, None)), events])
             assert str(tmp_path) not in told
             assert ended.media_key not in told

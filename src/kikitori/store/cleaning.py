@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from kikitori.store.database import Database, retried
 from kikitori.store.tables import tasks
 from kikitori.store.task_records import FINAL
-from kikitori.store.task_steps import CHUNK, is_id, is_in
+from kikitori.store.task_steps import in_chunks, is_id, is_in
 
 
 class Cleaning:
@@ -50,12 +50,10 @@ class Cleaning:
 
     async def media_keys(self, ids: Iterable[str]) -> set[str]:
         """The media that the tasks called ``ids`` have."""
-        asked = list(ids)
         found: set[str] = set()
         async with self._database.read() as connection:
-            for at in range(0, len(asked), CHUNK):
-                some = tasks.c.id.in_(asked[at : at + CHUNK])
-                keys = select(tasks.c.media_key).where(some, tasks.c.media_key.is_not(None))
+            for some in in_chunks(ids):
+                keys = select(tasks.c.media_key).where(tasks.c.id.in_(some), tasks.c.media_key.is_not(None))
                 found.update((await connection.scalars(keys)).all())
         return found
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 import anyio.to_thread
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, create_engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
@@ -78,7 +79,7 @@ class Database:
 
     async def __aenter__(self) -> Self:
         if self._backend is SQLITE:
-            _make_folder(self._url)
+            _make_file(self._url)
         self._engine = create_async_engine(self._url, **_engine_arguments(self._backend))
         if self._backend is SQLITE:
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
@@ -109,11 +110,6 @@ class Database:
             engine = self._opened().execution_options(sqlite_begin="IMMEDIATE")
             async with engine.begin() as connection:
                 yield connection
-
-    async def ping(self) -> None:
-        """Raises Unavailable when the database does not answer."""
-        async with self.read() as connection:
-            await connection.execute(text("SELECT 1"))
 
     async def revision(self) -> str | None:
         """The last migration that was run here; None: none yet."""
@@ -191,13 +187,20 @@ def _engine_arguments(backend: Backend, *, pooled: bool = True) -> dict[str, Any
     return arguments
 
 
-def _make_folder(url: URL) -> None:
-    folder = Path(str(url.database)).absolute().parent
+def _make_file(url: URL) -> None:
+    """Make the file of SQLite, and its folder, where they are not there yet: for nobody's eyes but ours.
+
+    SQLite itself would let everybody read it. The files that it puts beside it (-wal, -shm) are as open as this one.
+    """
+    path = Path(str(url.database)).absolute()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Never opened when it is there: closing it again would end the locks that this process has on it.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as exc:
         raise Unavailable(
-            f"The folder {folder} of the database cannot be made: {exc.strerror}.",
+            f"The file {path} of the database cannot be made: {exc.strerror}.",
             remedy="Choose another with KIKITORI_DATA_DIR or KIKITORI_DATABASE_URL.",
         ) from exc
 

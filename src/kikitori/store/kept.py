@@ -13,8 +13,8 @@ from kikitori.store.keys import utc_now
 from kikitori.store.tables import segments as segments_table
 from kikitori.store.tables import task_tags, tasks
 from kikitori.store.task_records import NewTask, TaskError, TaskRecord, TaskStatus
-from kikitori.store.task_rows import check_task, new_row, record_of, segment_row
-from kikitori.store.task_steps import CHUNK, end, is_id, row_of
+from kikitori.store.task_rows import check_task, new_row, record_of, segment_row, tag_rows
+from kikitori.store.task_steps import end, in_chunks, is_id, row_of
 from kikitori.types import Segment
 
 
@@ -64,11 +64,9 @@ class KeptTexts:
                 return record_of(there)
             await connection.execute(insert(tasks).values(row))
             number = (await connection.execute(select(tasks.c.number).where(is_id(task.id)))).scalar_one()
-            rows = [segment_row(number, segment) for segment in outcome.segments]
-            for at in range(0, len(rows), CHUNK):
-                await connection.execute(insert(segments_table), rows[at : at + CHUNK])
-            tags = [{"tag": tag, "task": number, "owner": task.owner} for tag in dict.fromkeys(task.tags)]
-            if tags:
+            for rows in in_chunks(segment_row(number, segment) for segment in outcome.segments):
+                await connection.execute(insert(segments_table), rows)
+            if tags := tag_rows(task, number):
                 await connection.execute(insert(task_tags), tags)
             ended = await end(
                 connection,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ class NodeStore:
         """A node of this id, if there was one, is this one now."""
         async with self._database.write() as connection:
             await connection.execute(delete(nodes).where(nodes.c.id == node.id))
-            await connection.execute(insert(nodes).values(_row(node)))
+            await connection.execute(insert(nodes).values(asdict(node)))
 
     @retried
     async def beat(self, id: str, at: datetime) -> bool:
@@ -45,12 +46,6 @@ class NodeStore:
             result = await connection.execute(delete(nodes).where(nodes.c.stopped_at < before))
             return int(result.rowcount)
 
-    async def dead(self, before: datetime) -> list[Node]:
-        """Those that were last heard of earlier, and did not stop."""
-        silent = select(nodes).where(nodes.c.stopped_at.is_(None), nodes.c.heartbeat_at < before)
-        async with self._database.read() as connection:
-            return [_node(row) for row in await connection.execute(silent.order_by(nodes.c.heartbeat_at))]
-
     async def list(self) -> list[Node]:
         """All, the oldest first."""
         async with self._database.read() as connection:
@@ -58,29 +53,5 @@ class NodeStore:
             return [_node(row) for row in rows]
 
 
-def _row(node: Node) -> dict[str, Any]:
-    return {
-        "id": node.id,
-        "host": node.host,
-        "pid": node.pid,
-        "version": node.version,
-        "slots": node.slots,
-        "media_url": node.media_url,
-        "started_at": node.started_at,
-        "heartbeat_at": node.heartbeat_at,
-        "stopped_at": node.stopped_at,
-    }
-
-
 def _node(row: Row[Any]) -> Node:
-    return Node(
-        id=row.id,
-        host=row.host,
-        pid=row.pid,
-        version=row.version,
-        slots=row.slots,
-        media_url=row.media_url,
-        started_at=row.started_at,
-        heartbeat_at=row.heartbeat_at,
-        stopped_at=row.stopped_at,
-    )
+    return Node(**row._mapping)

@@ -65,6 +65,7 @@ tasks = Table(
     Column("url", Text),
     Column("media_key", String(500)),
     Column("media_bytes", BigInteger),
+    Column("media_hash", String(64)),
     Column("fetched", Boolean, nullable=False),
     Column("file_name", String(500), nullable=False),
     Column("model", String(200), nullable=False),

@@ -86,6 +86,8 @@ class NewTask:
     media_key: str | None = None
     """The upload in the media store."""
     media_bytes: int | None = None
+    media_hash: str | None = None
+    """SHA-256 of an upload that came with an idempotency key: stays when the recording is removed."""
     file_name: str = ""
     """What the caller calls it; never a path."""
     model: str = ""
@@ -138,11 +140,16 @@ class TaskRecord(NewTask):
     def asks_for_the_same(self, new: NewTask) -> bool:
         """Whether ``new`` is the request that this task was made from, sent again.
 
-        What a node has found out since does not count: which model it ran on, and how large the linked file is.
+        What a node has found out since does not count: which model it ran on, and what the link led to.
         """
         mine, theirs = ((task.url, task.task_type, dict(task.options)) for task in (self, new))
-        same_file = new.media_key is None or self.media_bytes in (None, new.media_bytes)
-        return mine == theirs and self.asked_model == new.model and same_file
+        return mine == theirs and self.asked_model == new.model and (new.media_key is None or self._holds(new))
+
+    def _holds(self, new: NewTask) -> bool:
+        """The recording of ``new`` is this task's; of tasks from before there were hashes, the size has to do."""
+        if self.media_hash is None or new.media_hash is None:
+            return self.media_bytes in (None, new.media_bytes)
+        return self.media_hash == new.media_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Row
 
@@ -30,6 +31,7 @@ LENGTHS = {
     "owner": 200,
     "url": 10_000,
     "media_key": 500,
+    "media_hash": 64,
     "model": 200,
     "platform": 100,
     "callback_url": 10_000,
@@ -37,6 +39,7 @@ LENGTHS = {
     "parent": 40,
 }
 MAX_TAG = 100
+MAX_HOST = 255
 ASKED_MODEL = "model"
 """Beside the decode options that were asked for, none of which is called so: the column tells what ran."""
 
@@ -67,6 +70,7 @@ def new_row(task: NewTask, *, now: datetime, rank: int) -> dict[str, Any]:
         "url": task.url,
         "media_key": task.media_key,
         "media_bytes": task.media_bytes,
+        "media_hash": task.media_hash,
         "fetched": task.media_key is not None,
         "file_name": storable(task.file_name)[:MAX_FILE_NAME],
         "model": task.model,
@@ -113,6 +117,7 @@ def record_of(row: Row[Any]) -> TaskRecord:
         url=row.url,
         media_key=row.media_key,
         media_bytes=row.media_bytes,
+        media_hash=row.media_hash,
         file_name=row.file_name,
         model=row.model,
         asked_model=asked_model(row),
@@ -141,6 +146,10 @@ def record_of(row: Row[Any]) -> TaskRecord:
         error=TaskError(**row.error) if row.error else None,
         checkpoint=Checkpoint(**row.checkpoint) if row.checkpoint else None,
     )
+
+
+def tag_rows(task: NewTask, number: int) -> list[dict[str, Any]]:
+    return [{"tag": tag, "task": number, "owner": task.owner} for tag in dict.fromkeys(task.tags)]
 
 
 def error_row(error: TaskError | None) -> dict[str, str] | None:
@@ -194,6 +203,14 @@ def event_of(row: Row[Any], task_id: str) -> TaskEvent:
 
 def event_row(number: int, type: str, data: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {"task": number, "type": type, "data": dict(data), "created_at": now}
+
+
+def host_of(url: str) -> str:
+    """The host that a callback goes to, to tell receivers apart; empty for what is no address."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")[:MAX_HOST]
+    except ValueError:
+        return ""
 
 
 def storable(text: str) -> str:

@@ -5,15 +5,15 @@ A change says from which state it starts. When no row is in that state any more,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kikitori.errors import NotFound
 from kikitori.store.search import terms_of
 from kikitori.store.tables import callbacks, segments, task_events, tasks, transcripts
 from kikitori.store.task_queue import front_rank
@@ -25,11 +25,20 @@ from kikitori.store.task_records import (
     TaskStatus,
     new_id,
 )
-from kikitori.store.task_rows import PRIORITIES, error_row, event_row, record_of
+from kikitori.store.task_rows import PRIORITIES, error_row, event_row, host_of, record_of
 from kikitori.store.task_search import stored_terms
+
+T = TypeVar("T")
 
 CHUNK = 500
 """Values in one statement."""
+
+
+def in_chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """As many at a time as one statement may name."""
+    rest = list(values)
+    for at in range(0, len(rest), CHUNK):
+        yield rest[at : at + CHUNK]
 
 
 def is_id(id: str) -> ColumnElement[bool]:
@@ -55,6 +64,31 @@ async def change(
 
 async def row_of(connection: AsyncConnection, id: str) -> Row[Any] | None:
     return (await connection.execute(select(tasks).where(is_id(id)))).one_or_none()
+
+
+async def locked_row(connection: AsyncConnection, id: str, owner: str | None) -> Row[Any]:
+    """The row, which nobody else changes before the end of the transaction."""
+    found = select(tasks).where(is_id(id)).with_for_update()
+    return visible((await connection.execute(found)).one_or_none(), id, owner)
+
+
+def visible(row: Row[Any] | None, id: str, owner: str | None) -> Row[Any]:
+    if row is None or (owner is not None and row.owner != owner):
+        shown = id if len(id) <= 60 else id[:59] + "…"
+        raise NotFound(f"There is no task {shown!r}.", remedy="GET /api/tasks lists those that are here.")
+    return row
+
+
+async def current_record(connection: AsyncConnection, id: str) -> TaskRecord:
+    return record_of((await connection.execute(select(tasks).where(is_id(id)))).one())
+
+
+async def rows_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    found: dict[str, Row[Any]] = {}
+    for some in in_chunks(ids):
+        rows = await connection.execute(select(tasks).where(tasks.c.id.in_(some)))
+        found |= {row.id: row for row in rows}
+    return found
 
 
 async def add_event(
@@ -137,10 +171,3 @@ async def _store_callback(connection: AsyncConnection, row: Row[Any], now: datet
             created_at=now,
         )
     )
-
-
-def host_of(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").rstrip(".")[:255]
-    except ValueError:
-        return ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from kikitori.errors import ForbiddenAddress, InvalidInput
 from kikitori.media.addresses import is_allowed, parse_address
 from kikitori.media.guard import Guard
@@ -28,11 +26,3 @@ def check_callback_url(guard: Guard, url: str, *, param: str = PARAM) -> str:
         if not is_allowed(LOOPBACK, guard.networks):
             raise ForbiddenAddress(link.host, param=param)
     return str(link)
-
-
-def host_of(url: str) -> str:
-    """The host that a callback goes to, to tell receivers apart; empty for what is no address."""
-    try:
-        return (urlsplit(url).hostname or "").rstrip(".")[:255]  # as much as the outbox keeps
-    except ValueError:
-        return ""

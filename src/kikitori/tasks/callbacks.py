@@ -11,7 +11,7 @@ import logging
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -19,9 +19,10 @@ import httpx
 
 from kikitori.errors import NotFound, Unavailable
 from kikitori.logs import log_ids
+from kikitori.store.keys import utc_now
 from kikitori.store.task_records import Callback, CallbackAttempt, CallbackStatus, TaskRecord, TaskStatus, new_id
+from kikitori.store.task_rows import host_of
 from kikitori.tasks.backoff import DELAYS, Reply, after
-from kikitori.tasks.callback_urls import host_of
 from kikitori.tasks.delivery import deliver
 from kikitori.tasks.payload import body_of_test, size_of, task_body
 from kikitori.tasks.signing import Signer
@@ -106,7 +107,7 @@ class CallbackSender:
         at_once: int = AT_ONCE,
         at_once_per_host: int = AT_ONCE_PER_HOST,
         poll_seconds: float = POLL_SECONDS,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
         listener: CallbackListener | None = None,
     ) -> None:
@@ -236,7 +237,7 @@ class CallbackSender:
             # Its lease runs out, and then it is sent again.
             facts = {"action": "callback_not_recorded", "callback": callback.id, "reason": str(exc)}
             logger.warning("callback not recorded", extra=facts)
-        except Exception:
+        except Exception:  # a mistake of ours: its lease runs out, and the others are sent meanwhile
             facts = {"action": "callback_not_recorded", "callback": callback.id, "reason": "see the trace"}
             logger.exception("callback not recorded", extra=facts)
 

@@ -10,11 +10,13 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from kikitori import __version__
 from kikitori.errors import KikitoriError, Unavailable
+from kikitori.processes import process_runs
+from kikitori.store.keys import utc_now
 from kikitori.store.nodes import NodeStore
 from kikitori.store.task_records import Node, new_id
 from kikitori.store.tasks import TaskStore
@@ -26,10 +28,6 @@ HEARTBEAT_SECONDS = 10.0
 MISSED_HEARTBEATS = 3
 MAX_ATTEMPTS = 5
 """A task whose nodes died so often, without getting any further, is taken for the cause."""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def this_node(*, slots: int, media_url: str, now: Callable[[], datetime] = utc_now) -> Node:
@@ -164,25 +162,3 @@ class Cluster:
             return True
         # Beside us: no need to wait for heartbeats, its process is there or it is not.
         return node.host == self.node.host and not process_runs(node.pid)
-
-
-def process_runs(pid: int) -> bool:
-    """A process of this machine other than this one has the number ``pid``."""
-    if pid == os.getpid():
-        return False  # an earlier process had this number
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """It has ended, and its parent has not looked yet."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[:1] == [b"Z"]
-    except OSError:
-        return False

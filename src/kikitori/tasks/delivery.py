@@ -12,8 +12,9 @@ import httpx
 from kikitori import __version__
 from kikitori.errors import KikitoriError, LinkFailed
 from kikitori.media.guard import link_errors
+from kikitori.store.task_rows import host_of
 from kikitori.tasks.backoff import GONE, Reply
-from kikitori.tasks.callback_urls import PARAM, host_of
+from kikitori.tasks.callback_urls import PARAM
 
 SHOWN_BYTES = 512
 """Of an answer, kept for people."""

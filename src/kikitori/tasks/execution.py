@@ -23,6 +23,7 @@ from kikitori.pipeline.events import Begun, Progress, ResumePoint, SegmentDone, 
 from kikitori.store.task_records import NewTask, TaskError, TaskPriority, TaskRecord, TaskStatus, new_id
 from kikitori.store.tasks import LostTask, TaskStore
 from kikitori.tasks.changes import Changes
+from kikitori.tasks.failures import failure
 from kikitori.tasks.writing import CancelRequested, OutOfReach, TaskWriter, persistently, resume_point
 from kikitori.types import Media, Priority
 
@@ -224,8 +225,7 @@ class Execution:
             async with aclosing(decoding) as events:
                 async for event in events:
                     await self._note(event, writer)
-        except BaseException:
-            # What was heard is kept, also when somebody stops it here.
+        except BaseException:  # also a cancellation: what was heard until then is kept
             await _settled(asyncio.create_task(_closed(writer)))
             raise
         await writer.close()
@@ -272,7 +272,7 @@ class Execution:
         elif isinstance(exc, OutOfReach):  # it goes back in the queue when the database is there again
             logger.warning("task out of reach", extra={"action": "task_out_of_reach", "reason": str(exc)})
         elif isinstance(exc, KikitoriError):
-            await self._end(TaskStatus.FAILED, _told(exc))
+            await self._end(TaskStatus.FAILED, failure(exc))
         else:
             logger.error("task broke", exc_info=exc, extra={"action": "task_broke"})
             error = TaskError(
@@ -302,14 +302,6 @@ def _as_new(task: TaskRecord) -> NewTask:
         callback_url=task.callback_url,
         expires_at=task.expires_at,
     )
-
-
-def _told(exc: KikitoriError) -> TaskError:
-    """``exc`` as clients may read it; where the server keeps things is for its log."""
-    if exc.public == str(exc):
-        return TaskError(code=exc.code, message=exc.message, remedy=exc.remedy)
-    logger.warning("task failed", extra={"action": "task_failed", "code": exc.code, "reason": str(exc)})
-    return TaskError(code=exc.code, message=exc.public)
 
 
 async def _through_outages(work: Callable[[], Awaitable[T]]) -> T:

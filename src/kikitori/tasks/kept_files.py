@@ -11,7 +11,8 @@ from typing import Any
 from kikitori.errors import KikitoriError
 from kikitori.media.store import MediaStore
 from kikitori.store.kept import KeptTexts, Outcome
-from kikitori.store.task_records import NewTask, TaskError, TaskStatus, new_id
+from kikitori.store.task_records import NewTask, TaskStatus, new_id
+from kikitori.tasks.failures import failure
 from kikitori.types import DecodeMode, Segment, Task
 
 PLATFORM = "file"
@@ -51,8 +52,6 @@ class FileKeeper:
         """The id of the task; the file is no longer where it was. Raises NoSpace, Unavailable, InvalidOption."""
         task_id = new_id("task")
         key = await self._media.save(heard.path, task_id=task_id, suffix=PurePath(heard.file_name).suffix)
-        failure = heard.error
-        error = TaskError(code=failure.code, message=failure.message, remedy=failure.remedy) if failure else None
         try:
             await self._texts.keep(
                 NewTask(
@@ -75,11 +74,11 @@ class FileKeeper:
                     mode=heard.mode,
                     started_at=heard.began,
                     status=heard.status,
-                    error=error,
+                    error=failure(heard.error) if heard.error else None,
                     seconds_done=heard.seconds_done,
                 ),
             )
-        except BaseException:
-            await self._media.delete(key)  # no task holds it
+        except BaseException:  # also a cancellation: no task holds the recording then
+            await self._media.delete(key)
             raise
         return task_id

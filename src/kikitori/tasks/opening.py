@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,8 +29,6 @@ from kikitori.tasks.execution import Transcriber, Workplace
 from kikitori.tasks.retention import Retention
 from kikitori.tasks.runner import TaskRunner
 from kikitori.tasks.signing import open_signer
-
-logger = logging.getLogger(__name__)
 
 MARK_NAME = "database_mark"
 MARK_BYTES = 4
@@ -83,26 +80,14 @@ async def open_tasks(
     listener: CallbackListener | None = None,
 ) -> AsyncGenerator[Tasks, None]:
     """What is entered last is closed first. Raises KikitoriError when the media store or a setting cannot be used."""
-    secrets = SecretStore(database)
-    mark = await secrets.get_or_create(MARK_NAME, make_mark)
-    store, media = TaskStore(database), MediaStore(plan.media_url, plan.data_dir, mark=mark)
-    await media.check()
-    await media.sweep()
+    secrets, store, nodes = SecretStore(database), TaskStore(database), NodeStore(database)
+    media = await _open_media(plan, secrets)
     guard = Guard.allowing(plan.allowed_addresses)
-    sites = Sites(
-        guard,
-        cookies=plan.site_cookies,
-        proxy=plan.site_proxy,
-        max_bytes=plan.max_fetch_bytes,
-        max_audio_seconds=plan.max_audio_seconds,
-        max_entries=plan.max_playlist_entries,
-    )
-    fetcher = Fetcher(guard, sites, max_bytes=plan.max_fetch_bytes, max_seconds=plan.max_fetch_seconds)
     signer = await open_signer(plan.callback_secret, secrets, former=plan.former_callback_secret)
     node = this_node(slots=plan.slots, media_url=await media.identity())
-    changes = Changes()
+    outbox = CallbackStore(database)
     sender = CallbackSender(
-        CallbackStore(database),
+        outbox,
         store,
         signer,
         node_id=node.id,
@@ -115,40 +100,60 @@ async def open_tasks(
     workplace = Workplace(
         store=store,
         media=media,
-        fetcher=fetcher,
+        fetcher=_make_fetcher(plan, guard),
         transcriber=transcriber,
-        changes=changes,
+        changes=Changes(),
         folder=media.temporary,
         places=asyncio.Semaphore(max(1, plan.slots)),
         max_queued=plan.max_queued,
         on_end=sender.wake,
     )
-    nodes = NodeStore(database)
     runner = TaskRunner(node, workplace, nodes, heartbeat_seconds=plan.heartbeat_seconds)
-    desk = TaskDesk(
-        store,
-        media,
-        max_queued=plan.max_queued,
-        changes=changes,
-        on_new=runner.wake,
-        on_cancel=runner.cancel,
-        on_end=sender.wake,
-    )
-    retention = Retention(
-        Cleaning(database),
-        media,
-        nodes,
-        media_days=plan.media_days,
-        task_days=plan.task_days,
-    )
+    retention = Retention(Cleaning(database), media, nodes, media_days=plan.media_days, task_days=plan.task_days)
     async with AsyncExitStack() as stack:
         # Closed last: the tasks that end while the node stops have callbacks, too.
         await stack.enter_async_context(sender)
         await stack.enter_async_context(runner)
         if plan.slots:
             await stack.enter_async_context(_beside(retention))
-        callbacks = CallbackDesk(CallbackStore(database), store, sender=sender, signer=signer, guard=guard)
-        yield Tasks(desk=desk, callbacks=callbacks, runner=runner, fetcher=fetcher)
+        yield Tasks(
+            desk=_make_desk(workplace, runner),
+            callbacks=CallbackDesk(outbox, store, sender=sender, signer=signer, guard=guard),
+            runner=runner,
+            fetcher=workplace.fetcher,
+        )
+
+
+async def _open_media(plan: TaskPlan, secrets: SecretStore) -> MediaStore:
+    mark = await secrets.get_or_create(MARK_NAME, make_mark)
+    media = MediaStore(plan.media_url, plan.data_dir, mark=mark)
+    await media.check()
+    await media.sweep()
+    return media
+
+
+def _make_fetcher(plan: TaskPlan, guard: Guard) -> Fetcher:
+    sites = Sites(
+        guard,
+        cookies=plan.site_cookies,
+        proxy=plan.site_proxy,
+        max_bytes=plan.max_fetch_bytes,
+        max_audio_seconds=plan.max_audio_seconds,
+        max_entries=plan.max_playlist_entries,
+    )
+    return Fetcher(guard, sites, max_bytes=plan.max_fetch_bytes, max_seconds=plan.max_fetch_seconds)
+
+
+def _make_desk(workplace: Workplace, runner: TaskRunner) -> TaskDesk:
+    return TaskDesk(
+        workplace.store,
+        workplace.media,
+        max_queued=workplace.max_queued,
+        changes=workplace.changes,
+        on_new=runner.wake,
+        on_cancel=runner.cancel,
+        on_end=workplace.on_end,
+    )
 
 
 def make_mark() -> str:

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from kikitori.errors import KikitoriError
 from kikitori.media.store import MediaStore
 from kikitori.store.cleaning import Cleaning
+from kikitori.store.keys import utc_now
 from kikitori.store.nodes import NodeStore
-from kikitori.tasks.cluster import utc_now
 
 logger = logging.getLogger(__name__)
 

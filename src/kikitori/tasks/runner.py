@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -52,11 +52,11 @@ class TaskRunner:
 
     async def __aenter__(self) -> Self:
         await self.cluster.join()
-        loops: list[Callable[[], object]] = [self.cluster.run, self._expire_loop]
+        loops = {"heartbeat": self.cluster.run(), "expiry": _every(EXPIRE_POLL_SECONDS, self._expire)}
         if self._node.slots:
-            loops.append(self._cancel_loop)
+            loops["cancelling"] = _every(CANCEL_POLL_SECONDS, self._cancel)
             self._claiming = asyncio.create_task(self._claim_loop(), name="kikitori-claims")
-        self._loops = [asyncio.create_task(loop(), name=f"kikitori-{loop.__name__}") for loop in loops]  # type: ignore[arg-type]
+        self._loops = [asyncio.create_task(loop, name=f"kikitori-{name}") for name, loop in loops.items()]
         return self
 
     async def __aexit__(
@@ -143,31 +143,29 @@ class TaskRunner:
         finally:
             self._wanted.clear()
 
-    async def _cancel_loop(self) -> None:
+    async def _cancel(self) -> None:
         """What other nodes were asked to cancel here."""
-        while True:
-            await asyncio.sleep(CANCEL_POLL_SECONDS)
-            if not self._executions:
-                continue
-            try:
-                for task_id in await self._at.store.cancel_requested(tuple(self._executions)):
-                    self.cancel(task_id)
-            except Exception as exc:
-                _note(exc)
+        if self._executions:
+            for task_id in await self._at.store.cancel_requested(tuple(self._executions)):
+                self.cancel(task_id)
 
-    async def _expire_loop(self) -> None:
+    async def _expire(self) -> None:
         """What nobody began in time ends, also while all places are taken, or there are none."""
-        while True:
-            await asyncio.sleep(EXPIRE_POLL_SECONDS)
-            try:
-                expired = await self._at.store.expire()
-            except Exception as exc:
-                _note(exc)
-                continue
-            for task_id in expired:
-                self._at.changes.tell(task_id)
-            if expired:
-                self._at.on_end()
+        expired = await self._at.store.expire()
+        for task_id in expired:
+            self._at.changes.tell(task_id)
+        if expired:
+            self._at.on_end()
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """``work`` now and then, until cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception as exc:  # whatever it is, it must not be the last time
+            _note(exc)
 
 
 def _note(exc: Exception) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kikitori.store.task_records import Callback, CallbackAttempt, TaskEvent, TaskRecord, TaskResult, TaskStatus
+from kikitori.store.task_records import Callback, CallbackAttempt, TaskRecord, TaskResult, TaskStatus
 from kikitori.text.durations import finite
 from kikitori.types import Segment, Word, join_text
 
@@ -82,15 +82,6 @@ def segment_json(segment: Segment) -> dict[str, Any]:
     if segment.words is not None:
         shown["words"] = [_word_json(word) for word in segment.words]
     return shown if segment.speaker is None else shown | {"speaker": segment.speaker}
-
-
-def event_json(event: TaskEvent) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "type": event.type,
-        "data": dict(event.data),
-        "created_at": time_json(event.created_at),
-    }
 
 
 def callback_json(callback: Callback, attempts: Iterable[CallbackAttempt] = ()) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import anyio
 import anyio.to_thread
 
 from kikitori.errors import InvalidInput, InvalidOption
+from kikitori.media import disk
 from kikitori.media.links import link_in
 from kikitori.options import DecodeOptions
 from kikitori.store.task_records import NewTask, TaskRecord, new_id
@@ -151,8 +153,12 @@ async def _submit(tasks: TaskDesk, new: Sequence[NewTask], files: Sequence[Uploa
     records: list[TaskRecord] = []
     try:
         for at, (task, file) in enumerate(zip(new, files, strict=False)):
+            # Read once more only where it may have been sent before.
+            known_by = await anyio.to_thread.run_sync(_hash_of, file.path) if task.idempotency_key else None
             kept = await tasks.media.save(file.path, task_id=task.id, suffix=_suffix(file.name))
-            complete[at] = replace(task, media_key=kept, media_bytes=file.size_bytes, file_name=file.name)
+            complete[at] = replace(
+                task, media_key=kept, media_bytes=file.size_bytes, media_hash=known_by, file_name=file.name
+            )
         # Once begun it is carried out, whatever becomes of the request: a task must not lose its recording.
         with anyio.CancelScope(shield=True):
             records = await tasks.submit(complete)
@@ -163,6 +169,12 @@ async def _submit(tasks: TaskDesk, new: Sequence[NewTask], files: Sequence[Uploa
             for key in (task.media_key for task in complete):
                 if key is not None and key not in held:
                     await tasks.media.delete(key)
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256. Blocking."""
+    with disk.disk_errors(), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _suffix(name: str) -> str:

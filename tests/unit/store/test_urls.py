@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from kikitori.errors import InvalidOption, Unavailable
 from kikitori.store import urls
-from kikitori.store.database import Database
 from kikitori.store.urls import parse_url, shown, sync_url
 
 
@@ -59,43 +56,3 @@ def test_a_driver_that_is_missing_says_how_to_install_it(monkeypatch: pytest.Mon
     monkeypatch.setattr(urls, "find_spec", lambda name: None)
     with pytest.raises(Unavailable, match=r"pip install 'kikitori\[mysql\]'"):
         parse_url("mysql://u@h/d")
-
-
-@pytest.mark.parametrize("url", ["postgresql://u:s3cret@127.0.0.1:9/d", "mysql://u:s3cret@127.0.0.1:9/d"])
-async def test_a_database_that_does_not_answer_is_unavailable(url: str) -> None:
-    async with Database(url) as database:
-        for use in (database.ping, database.upgrade):
-            with pytest.raises(Unavailable) as caught:
-                await use()
-            assert "127.0.0.1:9" in caught.value.message
-            assert "KIKITORI_DATABASE_URL" in caught.value.remedy
-            assert "s3cret" not in str(caught.value)
-
-
-async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match="KIKITORI_DATA_DIR"):
-        async with Database(f"sqlite:///{tmp_path}/file/kikitori.db"):
-            pass
-
-
-async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
-    (tmp_path / "kikitori.db").write_text("a letter to a friend, not a database " * 50)
-    async with Database(f"sqlite:///{tmp_path / 'kikitori.db'}") as database:
-        with pytest.raises(Unavailable, match="not a database"):
-            await database.upgrade()
-
-
-async def test_a_closed_database_says_so(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'kikitori.db'}")
-    with pytest.raises(RuntimeError, match="async with"):
-        await database.ping()
-
-
-async def test_sqlite_keeps_foreign_keys_and_writes_ahead(tmp_path: Path) -> None:
-    async with Database(f"sqlite:///{tmp_path / 'kikitori.db'}") as database:
-        await database.upgrade()
-        async with database.read() as connection:
-            assert (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar() == "wal"
-            assert (await connection.exec_driver_sql("PRAGMA foreign_keys")).scalar() == 1
-            assert (await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar() == 10_000

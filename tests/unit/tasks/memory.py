@@ -8,21 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from kikitori.errors import NotFound
 from kikitori.store.task_records import Callback, CallbackAttempt, CallbackStatus, TaskRecord, TaskStatus
-from kikitori.tasks.callback_urls import host_of
+from kikitori.store.task_rows import host_of
 from kikitori.types import Segment
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-
-
-class Clock:
-    def __init__(self, time: datetime = NOON) -> None:
-        self.time = time
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def go(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
 
 
 def finished_task(id: str = "task_1", *, url: str = "https://hooks.example.org/", owner: str = "ann") -> TaskRecord:

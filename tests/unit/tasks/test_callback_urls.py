@@ -4,7 +4,8 @@ import pytest
 
 from kikitori.errors import ForbiddenAddress, InvalidInput
 from kikitori.media.guard import Guard
-from kikitori.tasks.callback_urls import check_callback_url, host_of
+from kikitori.store.task_rows import host_of
+from kikitori.tasks.callback_urls import check_callback_url
 
 CLOSED = Guard.allowing()
 OPEN = Guard.allowing(["127.0.0.0/8"])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.clock import Clock
 from tests.unit.tasks.workshop import Workshop, open_workshop
 
 from kikitori.errors import Unavailable
@@ -16,14 +17,6 @@ from kikitori.store.task_records import Node, TaskStatus
 from kikitori.tasks.cluster import Cluster, this_node
 
 BEAT = timedelta(seconds=10)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
 
 
 def elsewhere(clock: Clock) -> Node:
@@ -57,7 +50,7 @@ class LossyNodes(NodeStore):
 
 async def test_what_a_node_left_behind_when_it_stopped_is_taken_up(tmp_path: Path) -> None:
     """The database was away when it gave back its tasks, and there again when it said good-bye."""
-    clock = Clock()
+    clock = Clock(datetime.now(UTC))
     async with open_workshop(tmp_path) as shop:
         task = await shop.upload()
         left = elsewhere(clock)
@@ -73,7 +66,7 @@ async def test_what_a_node_left_behind_when_it_stopped_is_taken_up(tmp_path: Pat
 
 
 async def test_after_an_outage_of_the_database_nobody_is_taken_for_dead_at_once(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = Clock(datetime.now(UTC))
     async with open_workshop(tmp_path) as shop:
         task = await shop.upload()
         other = elsewhere(clock)
@@ -97,7 +90,7 @@ async def test_after_an_outage_of_the_database_nobody_is_taken_for_dead_at_once(
 
 
 async def test_a_task_that_was_claimed_a_moment_ago_is_not_taken_for_dropped(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = Clock(datetime.now(UTC))
     async with open_workshop(tmp_path) as shop:
         task = await shop.upload()
         here = cluster(shop, clock)
@@ -111,7 +104,7 @@ async def test_a_task_that_was_claimed_a_moment_ago_is_not_taken_for_dropped(tmp
 
 
 async def test_a_node_that_was_forgotten_makes_itself_known_again(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = Clock(datetime.now(UTC))
     async with open_workshop(tmp_path) as shop:
         here = cluster(shop, clock)
         await here.join()

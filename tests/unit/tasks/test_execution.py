@@ -1,5 +1,9 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.tasks.workshop import TEXTS, Workshop, at_point, open_workshop, script
@@ -26,6 +30,35 @@ async def run(shop: Workshop, task: TaskRecord) -> TaskRecord:
     assert claimed.id == task.id
     await Execution(shop.workplace(), claimed).run()
     return await shop.store.get(task.id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that waits in the middle of decoding."""
+
+    shop: Workshop
+    task: TaskRecord
+    attempt: Execution
+    running: asyncio.Task[None]
+    hold: Hold
+
+    async def go_on(self) -> TaskRecord:
+        """The task as it is in the end."""
+        self.hold.release.set()
+        await self.running
+        return await self.shop.store.get(self.task.id, None)
+
+
+@asynccontextmanager
+async def held_after(steps: int, folder: Path, **fields: Any) -> AsyncIterator[Held]:
+    """An attempt at an upload with ``fields``, as far as the first ``steps`` of the script."""
+    hold, whole = Hold(), script()
+    async with open_workshop(folder, *whole[:steps], hold, *whole[steps:]) as shop:
+        task = await shop.upload(**fields)
+        attempt = Execution(shop.workplace(), await shop.claim())
+        running = asyncio.create_task(attempt.run())
+        await hold.reached.wait()
+        yield Held(shop, task, attempt, running, hold)
 
 
 async def test_a_recording_becomes_text(tmp_path: Path) -> None:
@@ -89,41 +122,26 @@ async def test_what_goes_wrong_is_said_and_what_was_heard_is_kept(
 
 
 async def test_cancelling_keeps_what_was_heard(tmp_path: Path) -> None:
-    hold = Hold()
-    async with open_workshop(tmp_path, *script()[:6], hold) as shop:
-        task = await shop.upload()
-        attempt = Execution(shop.workplace(), await shop.claim())
-        running = asyncio.create_task(attempt.run())
-        await hold.reached.wait()
-        attempt.cancel()
-        await running
-        assert (await shop.store.get(task.id, None)).status is TaskStatus.CANCELLED
-        assert await shop.text(task) == TEXTS[0] + TEXTS[1]
-        assert shop.transcriber.calls[0].closed.is_set()
+    async with held_after(6, tmp_path) as held:
+        held.attempt.cancel()
+        await held.running
+        assert (await held.shop.store.get(held.task.id, None)).status is TaskStatus.CANCELLED
+        assert await held.shop.text(held.task) == TEXTS[0] + TEXTS[1]
+        assert held.shop.transcriber.calls[0].closed.is_set()
 
 
 async def test_a_wish_to_cancel_in_the_database_is_seen_at_the_next_write(tmp_path: Path) -> None:
-    hold = Hold()
-    steps = script()
-    async with open_workshop(tmp_path, *steps[:4], hold, *steps[4:]) as shop:
-        task = await shop.upload()
-        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
-        await hold.reached.wait()
-        await shop.store.request_cancel(task.id, None)
-        hold.release.set()
-        await running
-        assert (await shop.store.get(task.id, None)).status is TaskStatus.CANCELLED
-        assert await shop.text(task) == TEXTS[0] + TEXTS[1]
+    async with held_after(4, tmp_path) as held:
+        await held.shop.store.request_cancel(held.task.id, None)
+        assert (await held.go_on()).status is TaskStatus.CANCELLED
+        assert await held.shop.text(held.task) == TEXTS[0] + TEXTS[1]
 
 
 async def test_a_stopped_node_gives_the_task_back_and_the_next_goes_on(tmp_path: Path) -> None:
-    hold = Hold()
-    async with open_workshop(tmp_path, *script()[:6], hold) as shop:
-        task = await shop.upload()
-        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
-        await hold.reached.wait()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    async with held_after(6, tmp_path) as held:
+        shop, task = held.shop, held.task
+        held.running.cancel()
+        await asyncio.gather(held.running, return_exceptions=True)
         waiting = await shop.store.get(task.id, None)
         assert (waiting.status, waiting.attempts, waiting.node) == (TaskStatus.QUEUED, 0, None)
         shop.transcriber = FakeTranscriber(at_point(2))
@@ -135,20 +153,13 @@ async def test_a_stopped_node_gives_the_task_back_and_the_next_goes_on(tmp_path:
 
 
 async def test_a_task_is_running_as_soon_as_decoding_begins(tmp_path: Path) -> None:
-    hold = Hold()
-    steps = script()
-    async with open_workshop(tmp_path, steps[0], hold, *steps[1:]) as shop:
-        task = await shop.upload(model="small")
-        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
-        await hold.reached.wait()
-        found = await shop.store.get(task.id, None)
+    async with held_after(1, tmp_path, model="small") as held:
+        found = await held.shop.store.get(held.task.id, None)
         assert (found.status, found.model, found.asked_model, found.duration) == (
             TaskStatus.RUNNING, "fake", "small", 3.0,
         )  # fmt: skip
         assert (found.language, found.seconds_done) == ("", 0.0)
-        hold.release.set()
-        await running
-        found = await shop.store.get(task.id, None)
+        found = await held.go_on()
         assert (found.status, found.language, found.language_probability) == (TaskStatus.SUCCEEDED, "en", 0.9)
 
 
@@ -157,17 +168,10 @@ async def test_what_came_at_once_is_stored_soon_and_not_with_what_comes_next(
 ) -> None:
     """Windows of a batch end together, and then it is quiet for as long as the next batch takes."""
     monkeypatch.setattr(writing, "WRITE_EVERY_SECONDS", 0.05)
-    hold = Hold()
-    steps = script()
-    async with open_workshop(tmp_path, *steps[:8], hold, *steps[8:]) as shop:
-        task = await shop.upload()
-        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
-        await hold.reached.wait()
-        await shop.until(task, lambda found: found.seconds_done == 3.0)
-        assert await shop.text(task) == WHOLE
-        hold.release.set()
-        await running
-        assert (await shop.store.get(task.id, None)).status is TaskStatus.SUCCEEDED
+    async with held_after(8, tmp_path) as held:
+        await held.shop.until(held.task, lambda found: found.seconds_done == 3.0)
+        assert await held.shop.text(held.task) == WHOLE
+        assert (await held.go_on()).status is TaskStatus.SUCCEEDED
 
 
 async def test_a_task_goes_on_with_the_model_it_began_with_and_is_retried_with_the_one_asked_for(
@@ -261,17 +265,10 @@ async def test_a_playlist_that_the_queue_has_no_room_for_makes_no_tasks(tmp_path
 
 
 async def test_a_task_that_another_node_took_is_left_alone(tmp_path: Path) -> None:
-    hold = Hold()
-    steps = script()
-    async with open_workshop(tmp_path, *steps[:4], hold, *steps[4:]) as shop:
-        task = await shop.upload()
-        running = asyncio.create_task(Execution(shop.workplace(), await shop.claim()).run())
-        await hold.reached.wait()
-        await shop.store.recover(["node_1"], max_attempts=5)
-        (other,) = await shop.store.claim("node_2", 1)
-        hold.release.set()
-        await running
-        found = await shop.store.get(task.id, None)
+    async with held_after(4, tmp_path) as held:
+        await held.shop.store.recover(["node_1"], max_attempts=5)
+        (other,) = await held.shop.store.claim("node_2", 1)
+        found = await held.go_on()
         assert (found.status, found.node, found.attempts) == (TaskStatus.FETCHING, "node_2", 2)
         assert found.checkpoint == other.checkpoint
 

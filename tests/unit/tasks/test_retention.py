@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.tasks.workshop import TEXTS, Workshop, open_workshop
 
+from kikitori.errors import NotFound
 from kikitori.media.store import MediaStore
 from kikitori.store.task_records import Node, TaskRecord, TaskStatus, new_id
 from kikitori.testing import until
@@ -44,7 +45,7 @@ async def test_old_recordings_go_and_later_their_tasks(tmp_path: Path) -> None:
         assert await shop.text(task) == "".join(TEXTS)
         later[0] += timedelta(days=9)
         await retention.sweep()
-        with pytest.raises(Exception, match="no task"):
+        with pytest.raises(NotFound, match="no task"):
             await shop.store.get(task.id, None)
 
 

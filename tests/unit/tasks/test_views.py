@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from kikitori.store.task_records import (
     Checkpoint,
     TaskError,
-    TaskEvent,
     TaskPriority,
     TaskRecord,
     TaskResult,
     TaskStatus,
 )
-from kikitori.tasks.views import event_json, result_json, segment_json, task_json, time_json
+from kikitori.tasks.views import result_json, segment_json, task_json, time_json
 from kikitori.testing import fake_segments
 from kikitori.types import Segment, Word
 
@@ -122,6 +121,5 @@ def test_everything_can_be_written_as_strict_json() -> None:
     shown = [
         task_json(replace(RUNNING, language_probability=math.nan)),
         result_json(TaskResult(task=RUNNING, segments=(segment,))),
-        event_json(TaskEvent(id=1, task_id="task_1", type="status", data={"status": "running"}, created_at=NOON)),
     ]
     assert json.loads(json.dumps(shown, allow_nan=False)) == shown
