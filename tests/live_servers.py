@@ -56,6 +56,8 @@ class ScriptedServer:
     ends: int = 0
     audio: bytearray = field(default_factory=bytearray)
     """Of the session, each part once."""
+    cuts: list[int] = field(default_factory=list)
+    """The socket is closed when more bytes of audio than this have come; one after the other."""
     _loop: asyncio.AbstractEventLoop | None = None
     _socket: WebSocket | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -137,6 +139,10 @@ class ScriptedServer:
         with self._changed:
             self.audio += data
             self._changed.notify_all()
+        if self.cuts and len(self.audio) > self.cuts[0]:
+            del self.cuts[0]
+            await client.close(1011)
+            raise WebSocketDisconnect
         if before // ACK_BYTES != len(self.audio) // ACK_BYTES:
             await client.send_json({"type": "ack", "samples": len(self.audio) // 2})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ FIRST, SECOND, THIRD = "The first sentence.", "The second one.", "And a third."
 LONG = " ".join(["Somebody tells a long story about a river and the people who live beside it."] * 4)
 WEBM = b"\x1aE\xdf\xa3"
 """How every WebM stream begins."""
+TWO_SECONDS_OR_MORE = re.compile(r"0[1-9]:\d\d|00:(0[2-9]|[1-5]\d)")
+"""On the timer, which shows each second once, whoever looks or not."""
 READABLE_CONTRAST = 4.5
 """Of WCAG 2.2, level AA, for text of any size."""
 
@@ -38,6 +41,14 @@ def script() -> Iterator[ScriptedServer]:
 def live(browser: Browser, script: ScriptedServer) -> Iterator[LivePage]:
     with open_page(browser, script.url) as live:
         yield live
+        assert live.problems == []
+
+
+@pytest.fixture(scope="module")
+def modules(browser: Browser) -> Iterator[Page]:
+    """A page that nobody does anything with: its scripts are tried by themselves, and keep nothing in mind."""
+    with scripted_server() as script, open_page(browser, script.url) as live:
+        yield live.page
         assert live.problems == []
 
 
@@ -110,7 +121,7 @@ def test_an_utterance_that_failed_keeps_what_was_read(live: LivePage, script: Sc
 def test_times_go_on_in_the_next_round(live: LivePage, script: ScriptedServer) -> None:
     listening(live)
     script.final(FIRST, start=0.5, end=2)
-    expect(live.page.get_by_role("timer")).to_have_text("00:02")
+    expect(live.page.get_by_role("timer")).to_have_text(TWO_SECONDS_OR_MORE)
     end_round(live, script)
     listening(live)
     script.final(SECOND, start=0.5, end=2)
@@ -181,8 +192,7 @@ def test_a_reader_who_looks_back_is_left_in_peace(live: LivePage, script: Script
         script.final(LONG, utterance=number)
     expect(live.page.locator("#finals .entry")).to_have_count(12)
     live.page.wait_for_function("scrollY + innerHeight > document.documentElement.scrollHeight - 5")
-    live.page.evaluate("scrollTo(0, 0)")
-    live.page.wait_for_function("scrollY === 0")
+    live.page.evaluate(SCROLL_UP)
     script.final(THIRD, utterance=12)
     newest = live.page.get_by_role("button", name="Newest text")
     expect(newest).to_be_visible()
@@ -265,7 +275,7 @@ def test_a_server_that_is_full_after_an_outage_is_asked_again(live: LivePage, sc
     script.forgets = script.full = True
     script.cut()
     live.is_in_state("reconnecting")
-    script.wait_for(lambda: script.refusals == 2)
+    script.wait_for(lambda: script.refusals >= 2)
     script.full = False
     script.wait_for(lambda: len(script.starts) == 2)
     live.is_in_state("live")
@@ -285,6 +295,11 @@ def test_stop_during_an_outage_still_gives_the_last_words(live: LivePage, script
     live.shows("The last words.")
 
 
+SCROLL_UP = """() => new Promise((noticed) => {
+  addEventListener("scroll", () => noticed(), {once: true});
+  scrollTo(0, 0);
+})"""
+"""Until the page knows of it, too."""
 EXACT_AUDIO = """async ({url, frames}) => {
   const {Connection} = await import("/live/connection.js");
   const states = [];
@@ -309,10 +324,8 @@ EXACT_AUDIO = """async ({url, frames}) => {
 
 def test_every_sample_arrives_once_over_many_sockets(live: LivePage, script: ScriptedServer) -> None:
     frames, url = 150, script.url.replace("http", "ws")
+    script.cuts = [part * 3200 for part in (30, 75, 120)]
     live.page.evaluate(f"void (window.outcome = ({EXACT_AUDIO})({{url: '{url}/stt/websocket', frames: {frames}}}))")
-    for part in (30, 75, 120):
-        script.wait_for_audio(part * 3200)
-        script.cut()
     script.wait_for(lambda: script.ends == 1)
     script.say(type="ended")
     states = live.page.evaluate("window.outcome")
@@ -364,6 +377,38 @@ def test_an_unplugged_microphone_keeps_the_text(live: LivePage, script: Scripted
     script.say(type="ended")
     live.is_in_state("idle")
     live.shows(FIRST)
+
+
+def test_the_level_moves_with_the_sound_and_rests_without(live: LivePage, script: ScriptedServer) -> None:
+    meter = live.page.get_by_role("meter")
+    expect(meter).to_have_attribute("aria-valuenow", "0")
+    listening(live)
+    expect(meter).not_to_have_attribute("aria-valuenow", "0")
+    end_round(live, script)
+    expect(meter).to_have_attribute("aria-valuenow", "0")
+
+
+def test_stop_does_not_wait_for_the_browsers_question(live: LivePage, script: ScriptedServer) -> None:
+    """Whoever is asked for the microphone and does not answer may think better of it, and is not heard then."""
+    live.page.evaluate(LATE_MICROPHONE)
+    live.start()
+    live.is_in_state("connecting")
+    live.stop()
+    live.is_in_state("idle")
+    assert live.page.evaluate("window.answer()") == "ended"
+    live.is_in_state("idle")
+    assert script.starts == []
+    listening(live)
+    assert len(script.starts) == 1
+
+
+def test_audio_that_does_not_start_is_explained(live: LivePage, script: ScriptedServer) -> None:
+    """As in Firefox on a machine without a loudspeaker."""
+    live.page.evaluate("void (AudioContext.prototype.resume = () => new Promise(() => {}))")
+    live.start()
+    live.notices("The browser's audio does not start.")
+    live.is_in_state("idle")
+    assert script.starts == []
 
 
 # Choices ---------------------------------------------------------------------------------------------------------
@@ -454,8 +499,8 @@ def test_the_language_of_the_page_can_be_changed(live: LivePage) -> None:
     expect(live.page.get_by_role("button", name="開始", exact=True)).to_be_visible()
 
 
-def test_all_languages_have_the_same_texts(live: LivePage) -> None:
-    words = live.page.evaluate(
+def test_all_languages_have_the_same_texts(modules: Page) -> None:
+    words = modules.evaluate(
         """async () => Object.fromEntries(await Promise.all(["en", "ja", "ko", "zh"].map(
              async (code) => [code, (await import(`/live/words/${code}.js`)).default])))"""
     )
@@ -484,6 +529,20 @@ WATCHED_MICROPHONE = """() => {
     [window.track] = stream.getAudioTracks();
     return stream;
   };
+}"""
+LATE_MICROPHONE = """() => {
+  const devices = navigator.mediaDevices;
+  const ask = devices.getUserMedia.bind(devices);
+  devices.getUserMedia = (wish) => new Promise((allow) => {
+    window.answer = async () => {
+      const stream = await ask(wish);
+      devices.getUserMedia = ask;
+      allow(stream);
+      const [track] = stream.getTracks();
+      while (track.readyState === "live") await new Promise((later) => setTimeout(later, 10));
+      return track.readyState;
+    };
+  });
 }"""
 CONTRAST = """(element) => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
@@ -540,6 +599,30 @@ def look(page: Page, picture: Path) -> None:
     expect(page.locator("#listen")).to_be_in_viewport(ratio=1)
 
 
+def test_on_a_phone_what_cannot_be_changed_leaves_its_place_to_the_text(
+    browser: Browser, script: ScriptedServer
+) -> None:
+    with open_page(browser, script.url, viewport={"width": 390, "height": 844}) as live:
+        choices = live.page.locator(".choice")
+        expect(choices.filter(visible=True)).to_have_count(5)
+        listening(live)
+        expect(choices.filter(visible=True)).to_have_count(1)
+        end_round(live, script)
+        live.choose("Sound", "Compressed")
+        live.start()
+        live.is_in_state("live")
+        expect(live.page.locator(".choices")).to_be_hidden()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ja-JP", "ko-KR", "zh-CN"])
+def test_names_and_usual_values_of_the_choices_are_not_cut_off(
+    browser: Browser, script: ScriptedServer, locale: str
+) -> None:
+    with open_page(browser, script.url, locale=locale, viewport={"width": 1280, "height": 800}) as live:
+        for text in live.page.locator(".choice span").all():
+            assert text.evaluate("(element) => element.scrollWidth <= element.clientWidth"), text.inner_text()
+
+
 def test_who_wants_no_motion_gets_none(browser: Browser, script: ScriptedServer) -> None:
     with open_page(browser, script.url, reduced_motion="reduce") as live:
         listening(live)
@@ -564,15 +647,15 @@ RESAMPLED = """async ({rate, hertz}) => {
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 96_000])
-def test_a_tone_keeps_its_height_loudness_and_length(live: LivePage, rate: int) -> None:
-    samples = live.page.evaluate(RESAMPLED, {"rate": rate, "hertz": 1000})
+def test_a_tone_keeps_its_height_loudness_and_length(modules: Page, rate: int) -> None:
+    samples = modules.evaluate(RESAMPLED, {"rate": rate, "hertz": 1000})
     assert len(samples) == pytest.approx(16_000, abs=2)
-    wanted = live.page.evaluate("Array.from({length: 16000}, (_, index) => Math.sin(2 * Math.PI * index / 16))")
+    wanted = modules.evaluate("Array.from({length: 16000}, (_, index) => Math.sin(2 * Math.PI * index / 16))")
     middle = range(1000, 15_000)
     assert max(abs(samples[index] - wanted[index]) for index in middle) < 0.002
 
 
 @pytest.mark.parametrize("hertz", [8_400, 12_000, 15_000, 17_000, 23_000])
-def test_a_tone_that_16_khz_cannot_hold_does_not_fold_back(live: LivePage, hertz: int) -> None:
-    samples = live.page.evaluate(RESAMPLED, {"rate": 48_000, "hertz": hertz})
+def test_a_tone_that_16_khz_cannot_hold_does_not_fold_back(modules: Page, hertz: int) -> None:
+    samples = modules.evaluate(RESAMPLED, {"rate": 48_000, "hertz": hertz})
     assert max(abs(sample) for sample in samples[1000:15_000]) < 0.0005

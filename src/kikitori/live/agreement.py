@@ -43,7 +43,10 @@ LEADS = {
     Agreement.FAST: Lead(0.8, 0.85),
     Agreement.BALANCED: Lead(1.2, 0.9),
     Agreement.STRICT: None,
+    Agreement.STEADY: None,
 }
+WITNESSES = {Agreement.STEADY: 2}
+"""How many passes must have said before what the newest one says; else 1."""
 
 
 def after_anchor(units: Sequence[Unit], committed: Sequence[Unit], start: float = 0.0) -> tuple[int, bool]:
@@ -111,7 +114,7 @@ class StableText:
     """The stable text of one utterance, and the text after it that may change."""
 
     def __init__(self, agreement: Agreement) -> None:
-        self._lead = LEADS[agreement]
+        self._lead, self._witnesses = LEADS[agreement], WITNESSES.get(agreement, 1)
         self._committed: list[Unit] = []
         self._history: deque[tuple[float, float, Sequence[Unit]]] = deque()
         """Start, end and units of passes."""
@@ -148,8 +151,19 @@ class StableText:
         self._commit(new[:count])
         self._rest = new[count:]
         self._history.append((start, end, units))
-        while len(self._history) > 1 and self._history[1][1] <= end - HISTORY_SECONDS:
+        while len(self._history) > self._witnesses and self._history[self._witnesses][1] <= end - HISTORY_SECONDS:
             self._history.popleft()
+
+    def show(self, units: Sequence[Unit]) -> None:
+        """A pass heard ``units``, none of which can be relied on."""
+        self._rest = units[after_anchor(units, self._committed)[0] :]
+
+    def go_on(self, units: Sequence[Unit], start: float) -> tuple[str, Sequence[Unit]]:
+        """The stable text and what ``units``, a pass over audio from ``start``, say after it; the words of both."""
+        first, anchored = after_anchor(units, self._committed, start)
+        marks = split_marks(units[first - 1].text)[1] if anchored else self._marks if self._committed else ""
+        rest = units[first:]
+        return self._stable + marks + "".join(unit.text for unit in rest), [*self._committed, *rest]
 
     def commit_until(self, end: float) -> None:
         """Make stable what the newest pass has up to ``end`` seconds."""
@@ -158,14 +172,24 @@ class StableText:
         self._rest = self._rest[count:]
 
     def _reference(self, end: float) -> Sequence[Unit] | None:
-        """What the newest pass that heard enough less audio said after the stable words."""
+        """What earlier passes agree on after the stable words, each with enough less audio than the one after it."""
+        agreed: Sequence[Unit] | None = None
+        for _ in range(self._witnesses):
+            if (before := self._before(end)) is None:
+                return None
+            end, said = before
+            agreed = said if agreed is None else agreed[: common_start(agreed, said)]
+        return agreed
+
+    def _before(self, end: float) -> tuple[float, Sequence[Unit]] | None:
+        """Of the newest pass that heard enough less audio than to ``end``: its end, and what it said that is new."""
         for start, heard, units in reversed(self._history):
             if heard <= end - EVIDENCE_SECONDS:
                 first, anchored = after_anchor(units, self._committed, start)
                 if not anchored and self._committed:
                     last = self._committed[-1].end
-                    return [unit for unit in units if unit.end > last + PASSED_SECONDS]
-                return units[first:]
+                    return heard, [unit for unit in units if unit.end > last + PASSED_SECONDS]
+                return heard, units[first:]
         return None
 
     def _commit(self, units: Sequence[Unit]) -> None:

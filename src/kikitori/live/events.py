@@ -20,6 +20,7 @@ class EndReason(StrEnum):
     LONGEST = "longest"  # it became too long
     COMMIT = "commit"  # the client asked
     END = "end"  # the session ended
+    UNBROKEN = "unbroken"  # nobody spoke while somebody was waited for: it is nothing but silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,15 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NobodySpoke:
+    """Somebody was waited for from ``start`` to ``end``, in vain; that silence is committed next, as ``utterance``."""
+
+    utterance: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Degraded:
     """The machine is busy. 0: all is well; 1: fewer interims; 2: none; accepted audio is always heard."""
 
@@ -173,6 +183,7 @@ LiveEvent: TypeAlias = (
     | Final
     | FinalFailed
     | Quiet
+    | NobodySpoke
     | Degraded
     | Lag
     | Translating

@@ -11,11 +11,12 @@ from kikitori.live.context import Context
 from kikitori.live.events import Final, Interim
 from kikitori.live.guards import Ground
 from kikitori.live.jobs import Heard
+from kikitori.live.options import FinalFrom
 from kikitori.live.passes import Pass
 from kikitori.live.trimming import STUCK_SECONDS, STUCK_TAIL_SECONDS, TRIM_SECONDS, cut_after
 from kikitori.live.utterance import Utterance
-from kikitori.live.words import norms, words_of
-from kikitori.types import SAMPLE_RATE, Segment, join_text
+from kikitori.live.words import norms, units, words_of
+from kikitori.types import SAMPLE_RATE, Segment, Word, join_text
 
 
 def believed(heard: Heard, utterance: Utterance, *, start: int, end: int, judged: int) -> Pass:
@@ -26,7 +27,7 @@ def believed(heard: Heard, utterance: Utterance, *, start: int, end: int, judged
         segments = guards.plausible(segments, ground, utterance.options.decode)
         if guards.is_known_phrase(segments, heard.language, ground):
             segments = []
-    return Pass(segments=tuple(segments), start=start, end=end, language=heard.language)
+    return Pass(segments=tuple(segments), start=start, end=end, language=heard.language, provisional=heard.provisional)
 
 
 def hear_interim(utterance: Utterance, heard: Pass) -> Interim | None:
@@ -39,7 +40,10 @@ def hear_interim(utterance: Utterance, heard: Pass) -> Interim | None:
             utterance.window = max(utterance.window, int(utterance.text.committed[-1].end * SAMPLE_RATE))
         return None
     utterance.loops = 0
-    utterance.text.hear(found, heard.end / SAMPLE_RATE, start=heard.start / SAMPLE_RATE, trusted=heard.sure)
+    if heard.provisional:
+        utterance.text.show(found)
+    else:
+        utterance.text.hear(found, heard.end / SAMPLE_RATE, start=heard.start / SAMPLE_RATE, trusted=heard.sure)
     utterance.said = utterance.text.stable + utterance.text.tail
     if not utterance.streaming:
         _trim(utterance, heard)
@@ -55,9 +59,13 @@ def decide(utterance: Utterance, heard: Pass, context: Context) -> Final | None:
             return None
         segments = guards.unlooped(segments)
     assert utterance.reason is not None
+    bound = utterance.options.final_from is FinalFrom.STABLE and bool(utterance.text.committed)
+    if bound:
+        segments = [_going_on(utterance, segments, heard)]
     text = join_text(segments)
     words = [word for segment in segments for word in words_of(segment)]
-    if words and context.is_echo(norms(text), words[0].start, sum(word.probability for word in words) / len(words)):
+    sure = sum(word.probability for word in words) / max(1, len(words))
+    if words and not bound and context.is_echo(norms(text), words[0].start, sure):
         segments, text, words = [], "", []
     if not heard.sure:
         context.drop()
@@ -87,6 +95,17 @@ def silence(utterance: Utterance) -> Final:
         end=utterance.end,
         reason=utterance.reason,
     )
+
+
+def _going_on(utterance: Utterance, segments: Sequence[Segment], heard: Pass) -> Segment:
+    """The stable words of ``utterance`` and what ``segments``, of the pass over all of it, say after them."""
+    said = units(word for segment in segments for word in words_of(segment))
+    text, all_units = utterance.text.go_on(said, heard.start / SAMPLE_RATE)
+    words = tuple(
+        Word(word=unit.text, start=unit.start, end=unit.end, probability=unit.probability) for unit in all_units
+    )
+    first = segments[0] if segments else Segment(id=0, start=0.0, end=0.0, text="")
+    return replace(first, start=words[0].start, end=words[-1].end, text=text, words=words)
 
 
 def _moved(segment: Segment, seconds: float, number: int) -> Segment:

@@ -54,6 +54,8 @@ class Heard:
     segments: tuple[Segment, ...] = ()
     language: str = ""
     language_probability: float = 0.0
+    provisional: bool = False
+    """What the engine decides at the end may differ anywhere."""
     waited: float = 0.0
     """Seconds between the wish and the start of the decoding."""
     took: float = 0.0

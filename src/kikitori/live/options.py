@@ -36,6 +36,14 @@ class Agreement(StrEnum):
     FAST = "fast"  # also alone, if sure and 0.8 s old
     BALANCED = "balanced"  # also alone, if very sure and 1.2 s old
     STRICT = "strict"  # only when two passes agree
+    STEADY = "steady"  # only when three do
+
+
+class FinalFrom(StrEnum):
+    """What a final begins with."""
+
+    WHOLE = "whole"  # what a pass over the whole utterance says, which may correct stable words
+    STABLE = "stable"  # the stable words, whatever that pass makes of them: what was shown is never taken back
 
 
 Millis = Annotated[int, Field(ge=0, le=60_000)]
@@ -64,6 +72,7 @@ class LiveOptions:
     interim_seconds: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     """New audio before the next interim pass; more when the machine is busy."""
     agreement: Agreement = Agreement.BALANCED
+    final_from: FinalFrom = FinalFrom.WHOLE
     quiet_ms: Millis = 0
     """Tell when nobody has spoken for so long after an utterance (``Quiet``); 0: never. Not for manual turns."""
     translate_to: Annotated[str, Field(pattern=r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8}){0,8})?$")] = ""

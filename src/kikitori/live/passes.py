@@ -20,6 +20,8 @@ class Pass:
     """Of its audio, in samples since the session began, like ``end``."""
     end: int
     language: str = ""
+    provisional: bool = False
+    """Nothing of it can be called stable."""
 
     @property
     def words(self) -> list[Word]:

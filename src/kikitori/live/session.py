@@ -98,6 +98,13 @@ class LiveSession:
         self._wanted = None
         return [self._turns.clear()]
 
+    def await_speech(self, after: float, patience: float | None) -> None:
+        """Tell when nobody speaks for ``patience`` seconds, after the next ``after`` seconds; None: no longer."""
+        if patience is None:
+            self._turns.await_nobody()
+        else:
+            self._turns.await_speech(int(after * SAMPLE_RATE), int(patience * SAMPLE_RATE))
+
     def end(self, now: float) -> list[LiveEvent]:
         """No more audio comes: what is open is committed, and what may be speech."""
         if self._ended:

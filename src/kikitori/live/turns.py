@@ -13,6 +13,7 @@ from kikitori.live.events import (
     Committed,
     EndReason,
     LiveEvent,
+    NobodySpoke,
     Quiet,
     SpeechStarted,
     SpeechStopped,
@@ -52,6 +53,8 @@ class Turns:
         self._count = 0
         self._last: tuple[int, int] | None = None
         """Number of the utterance before, and where its speech ended, until it has been quiet for long enough."""
+        self._awaited: tuple[int, int] | None = None
+        """Somebody is waited for: since when, and how long."""
 
     @property
     def manual(self) -> bool:
@@ -69,6 +72,8 @@ class Turns:
     def configure(self, options: LiveOptions, *, streaming: bool | None) -> None:
         """What is open goes on as it began, but ends as the new options say."""
         was_manual, self.options = self.manual, options
+        if self.manual:
+            self._awaited = None
         if streaming is not None:
             self._streaming = streaming
         if was_manual and not self.manual:
@@ -119,6 +124,17 @@ class Turns:
         self.ring.release(self._floor)
         return Cleared(utterance=gone.number if gone else None)
 
+    def await_speech(self, after_samples: int, patience_samples: int) -> None:
+        """Somebody should speak soon: if nobody has ``patience_samples`` after the next ``after_samples``, tell.
+
+        Whoever speaks ends the waiting; who speaks already is not waited for.
+        """
+        start = self.received + after_samples
+        self._awaited = None if self.open is not None else (start, start + patience_samples)
+
+    def await_nobody(self) -> None:
+        self._awaited = None
+
     def end(self) -> list[LiveEvent]:
         """No more audio comes: commit what is open, and what may be speech."""
         utterance = self.open
@@ -157,7 +173,7 @@ class Turns:
             elif self.open is not None:
                 events.append(SpeechStopped(utterance=self.open.number, end=mark.end))
                 events.append(self._close(self.open, mark.end, mark.reason))
-        return [*events, *self._quiet(start + FRAME_SAMPLES)]
+        return [*events, *self._quiet(start + FRAME_SAMPLES), *self._unbroken(start + FRAME_SAMPLES)]
 
     def _quiet(self, position: int) -> list[LiveEvent]:
         """Silence that has lasted long enough to be told."""
@@ -168,6 +184,15 @@ class Turns:
             return []
         self._last = None
         return [Quiet(utterance=number, end=position)]
+
+    def _unbroken(self, position: int) -> list[LiveEvent]:
+        """Silence in which somebody was waited for, and has not come."""
+        if self._awaited is None or position < max(self._awaited[1], self._floor) or self._endpointer.run_samples:
+            return []
+        start = self._awaited[0]
+        silence = self._begin(max(self._floor, self.ring.start))
+        told = NobodySpoke(utterance=silence.number, start=start, end=position)
+        return [told, self._close(silence, position, EndReason.UNBROKEN)]
 
     def _patience_samples(self) -> int:
         """The silence that ends the open utterance."""
@@ -192,7 +217,7 @@ class Turns:
 
     def _begin(self, start: int, speech: Speech | None = None) -> Utterance:
         self._count += 1
-        self._last = None
+        self._last = self._awaited = None
         self.open = Utterance(
             number=self._count,
             start=start,
@@ -208,7 +233,7 @@ class Turns:
         self.closed.append(utterance)
         self.open, self._floor = None, end
         self._last = (utterance.number, utterance.speech.end) if utterance.speech else None
-        self._by_itself = reason in (EndReason.PAUSE, EndReason.LONGEST)
+        self._by_itself = reason in (EndReason.PAUSE, EndReason.LONGEST, EndReason.UNBROKEN)
         if not self._by_itself:
             self._endpointer.reset(end)
         return Committed(utterance=utterance.number, start=utterance.start, end=end, reason=reason, audio=audio)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 
 from kikitori.engines.base import Hypothesis, Language
 from kikitori.inference.listening import Listening
@@ -47,15 +48,15 @@ class Decoder:
             await self.reset()
         if self._model is None:
             self._model = await self._held.enter_async_context(self._pool.use(self.model))
-        began, model = self._clock(), self._model
+        began, model, unknown = self._clock(), self._model, Language(code="", probability=0.0)
         listening = self._listening = self._listening or model.listen(job.options)
         if job.kind is JobKind.FINAL:
             segments = await listening.finish(job.audio)
             await self.reset()
-        else:
-            hypothesis = await listening.accept(job.audio)
-            segments = _as_segments(hypothesis)
-        return self._heard(segments, Language(code="", probability=0.0), wanted_at, began), model
+            return self._heard(segments, unknown, wanted_at, began), model
+        hypothesis = await listening.accept(job.audio)
+        heard = self._heard(_as_segments(hypothesis), unknown, wanted_at, began)
+        return replace(heard, provisional=hypothesis.provisional), model
 
     async def reset(self) -> None:
         """Forget the utterance a streaming engine listens to."""

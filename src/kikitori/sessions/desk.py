@@ -94,6 +94,8 @@ class LiveDesk:
         self._speech = SpeechFinder()
         self._turns = Turns(clock=clock)
         self._control = LoadControl()
+        self._load = self._control.load
+        """At the last look."""
         self._draining = False
 
     @property
@@ -109,6 +111,7 @@ class LiveDesk:
         """
         self._admit()
         options = await self.checked(wanted.options)
+        self._admit()  # others came meanwhile
         info = self._pool.info(options.model)
         source = open_input(wanted.encoding, wanted.rate)
         facts = SessionFacts(
@@ -186,6 +189,8 @@ class LiveDesk:
     def _admit(self) -> None:
         if self._draining:
             raise Unavailable("The server is shutting down.", remedy="Try again in a moment.")
+        if not self._sessions:
+            self._control.forget()
         limit = self._plan.max_sessions
         if limit and len(self._sessions) >= limit:
             raise Busy(f"All {limit} places for live sessions are taken.", retry_after=RETRY_AFTER_SECONDS)
@@ -293,9 +298,9 @@ class LiveDesk:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            before = self._control.load
+            before = self._load
             interim, final = self._turns.longest_waits(_in_steps)
-            load = self._control.look(interim_steps=interim, final_seconds=final)
+            load = self._load = self._control.look(interim_steps=interim, final_seconds=final)
             if (load.level, load.stretch) != (before.level, before.stretch):
                 for session in list(self._sessions.values()):
                     session.set_load(load.level, load.stretch)

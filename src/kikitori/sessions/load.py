@@ -31,6 +31,10 @@ class LoadControl:
     """Looks about twice a second at what waits, and decides."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Whoever kept the machine busy has left."""
         self.load = Load()
         self._final_seconds = 0.0
         self._stretch = 1.0

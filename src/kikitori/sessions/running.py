@@ -139,6 +139,10 @@ class RunningSession:
     def clear(self) -> None:
         self._in_order(lambda: self._tell(self._core.clear()))
 
+    def await_speech(self, after: float, patience: float | None) -> None:
+        """As ``LiveSession.await_speech``."""
+        self._core.await_speech(after, patience)
+
     def configure(self, options: LiveOptions, *, streaming: bool, source: LiveInput | None = None) -> None:
         """Listen otherwise from here on; ``source``: the audio comes in another format."""
         if source is not None:

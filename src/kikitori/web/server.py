@@ -19,11 +19,13 @@ import uvicorn
 
 from kikitori.errors import InvalidInput
 from kikitori.logs import configure_logging
-from kikitori.services import Services, open_services
+from kikitori.services.opening import open_services
+from kikitori.services.parts import Services
 from kikitori.settings import Settings
 from kikitori.web import binding
 from kikitori.web.app import create_app, make_uploads
 from kikitori.web.memory import keep_what_is_there, return_free_memory, trimmed_memory
+from kikitori.web.sockets.keepalive import PatientWebSocket
 from kikitori.web.state import state_of_app
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_seconds),
+                ws=PatientWebSocket,
                 ws_max_size=MAX_FRAME_BYTES,
                 ws_per_message_deflate=False,  # its memory, a quarter of a megabyte a socket, buys little for audio
                 ssl_certfile=settings.tls_cert,

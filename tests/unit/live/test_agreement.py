@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -111,6 +114,47 @@ class TestStableText:
         text.hear(said("right"), 1.5)
         text.hear(said("right"), 1.95)
         assert text.stable == " right"
+
+    def test_three_passes_must_agree_where_two_are_not_enough(self) -> None:
+        text = StableText(Agreement.STEADY)
+        text.hear(said("a b c"), 2.0)
+        text.hear(said("a b d"), 3.0)
+        assert text.stable == ""
+        text.hear(said("a b d"), 3.2)
+        assert text.stable == "", "the third one heard too little more"
+        text.hear(said("a b d"), 4.0)
+        assert text.stable == " a b"
+        text.hear(said("a b d"), 8.0)
+        assert text.stable == " a b d"
+
+    def test_passes_far_apart_agree_too(self) -> None:
+        """As many are remembered as are needed, however long ago they were."""
+        text = StableText(Agreement.STEADY)
+        text.hear(said("a b"), 4.0)
+        text.hear(said("a b"), 8.0)
+        assert text.stable == " a", "which is old; the last word needs agreement"
+        text.hear(said("a b"), 12.0)
+        assert text.stable == " a b"
+
+    def test_stable_words_follow_each_other_in_time(self) -> None:
+        """Also where a window begins anew, times jump, and words are said again."""
+        rng = random.Random(3)
+        words = said(" ".join(rng.choice(["no", "yes", "well"]) for _ in range(120)))
+        for agreement in Agreement:
+            text, window = StableText(agreement), 0.0
+            for end in range(1, 48):
+                heard = [
+                    replace(unit, start=unit.start + shift, end=unit.end + shift)
+                    for unit in words
+                    if window <= unit.middle <= end
+                    for shift in [rng.uniform(-0.05, 0.05)]
+                ]
+                text.hear(heard, float(end), start=window)
+                if end - window > 12 and text.committed:
+                    window = text.committed[-1].end
+            assert len(text.committed) > 100
+            for before, after in pairwise(text.committed):
+                assert after.middle > before.middle + 0.2
 
     def test_the_newest_writing_is_shown(self) -> None:
         text = StableText(Agreement.STRICT)

@@ -548,6 +548,20 @@ class TestStreaming:
         assert {job.kind for job in replay.jobs} == {JobKind.INTERIM, JobKind.FINAL}
         assert len(replay.interims) > 5
 
+    def test_what_the_end_may_change_is_shown_and_never_stable(self) -> None:
+        said = script(numbered(20))
+
+        class Wavering(Recogniser):
+            def hear(self, job: Job, *, streaming: bool = False) -> Heard:
+                heard = Recogniser.hear(self, job, streaming=streaming)
+                return replace(heard, provisional=job.kind is not JobKind.FINAL)
+
+        replay = Replay(said, recogniser=Wavering(said, probability=1.0), streaming=True)
+        replay.run()
+        assert len(replay.interims) > 5 and replay.interims[-1].tail.split() == said.texts
+        assert {interim.stable for interim in replay.interims} == {""}
+        assert [(final.stable, final.text) for final in replay.finals] == [("", numbered(20))]
+
     def test_after_a_failure_the_utterance_is_given_anew(self) -> None:
         failed: list[int] = []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
@@ -11,7 +13,8 @@ from tests.unit.live.fakes import Recogniser, Replay, Script, Spoken, check_orde
 
 from kikitori.live.events import Final, Interim
 from kikitori.live.guards import is_loop
-from kikitori.live.options import Agreement, LiveOptions, TurnDetection
+from kikitori.live.jobs import Heard, Job, JobKind
+from kikitori.live.options import Agreement, FinalFrom, LiveOptions, TurnDetection
 from kikitori.live.words import norms, units
 from kikitori.types import Word
 
@@ -67,6 +70,43 @@ def test_a_final_begins_with_what_was_stable(replay: Replay) -> None:
     for final in replay.finals:
         stable = norms(final.stable)
         assert norms(final.text)[: len(stable)] == stable
+
+
+class Lisping(Recogniser):
+    """Hears every fifth word wrong until the end, always in the same way."""
+
+    def hear(self, job: Job, *, streaming: bool = False) -> Heard:
+        heard = Recogniser.hear(self, job, streaming=streaming)
+        if job.kind is not JobKind.INTERIM:
+            return heard
+        return replace(heard, segments=tuple(replace(each, words=lisped(each.words)) for each in heard.segments))
+
+
+def lisped(words: Sequence[Word] | None) -> tuple[Word, ...]:
+    return tuple(
+        replace(word, word=word.word.replace("word", "bird")) if word.word.endswith("5") else word
+        for word in words or ()
+    )
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_final_may_be_bound_to_what_was_shown(streaming: bool) -> None:
+    """Where nothing may be taken back, words that were misheard stay, and none is lost or doubled."""
+    said = script(numbered(28), 1.0, numbered(20, "again"), gap=0.05, tail=1.0)
+    right, shown = said.texts, [text.replace("word", "bird") if text.endswith("5") else text for text in said.texts]
+    for way, wanted in ((FinalFrom.WHOLE, right), (FinalFrom.STABLE, shown)):
+        options = LiveOptions(interim_seconds=0.3, final_from=way)
+        replay = Replay(
+            said, options, takes=lambda job: 0.02, recogniser=Lisping(said, jitter=0.05), streaming=streaming
+        )
+        replay.run()
+        check_order(replay.events)
+        assert replay.words == wanted
+        for final in replay.finals:
+            assert "".join(word.word for word in final.words).split() == final.text.split()
+            assert [segment.text.strip() for segment in final.segments] == [final.text]
+        begins = [final.text.startswith(final.stable.strip()) for final in replay.finals]
+        assert begins == [way is FinalFrom.STABLE, True]
 
 
 @pytest.mark.parametrize("interim_seconds", [0.1, 0.5])

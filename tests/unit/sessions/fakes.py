@@ -26,7 +26,13 @@ class FakeModel:
         self.gate.set()
         self.decoded: list[tuple[Priority, int]] = []
         """Priority and samples of each decoding that was done."""
+        self.asked: list[DecodeOptions] = []
+        """Of each of them."""
         self.running = self.given_up = 0
+        self.heard: list[int] = []
+        """Samples of its utterance so far, each time it was asked what it hears."""
+        self.provisional = False
+        """Of hypotheses while it listens."""
         self.errors: list[Exception] = []
         """Raised one after the other, before anything is heard."""
 
@@ -39,6 +45,7 @@ class FakeModel:
             if self.errors:
                 raise self.errors.pop(0)
             self.decoded.append((priority, len(audio)))
+            self.asked.append(options)
             yield Language(code="en", probability=0.9)
             yield said(len(audio) / SAMPLE_RATE)
         except (asyncio.CancelledError, GeneratorExit):
@@ -60,7 +67,9 @@ class FakeListening:
 
     async def accept(self, audio: Audio) -> Hypothesis:
         self._samples += len(audio)
-        return Hypothesis(text=TEXT.strip(), words=said(self._samples / SAMPLE_RATE).words or ())
+        self._model.heard.append(self._samples)
+        words = said(self._samples / SAMPLE_RATE).words or ()
+        return Hypothesis(text=TEXT.strip(), words=words, provisional=self._model.provisional)
 
     async def finish(self, audio: Audio) -> tuple[Segment, ...]:
         self._samples += len(audio)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +17,13 @@ from tests.unit.sessions.fakes import TEXT, FakePool
 
 from kikitori.audio.decode import decode
 from kikitori.errors import Busy, InvalidOption, ModelNotFound, NotFound, Unavailable
-from kikitori.live.events import Committed, Final, FinalFailed, LiveEvent
+from kikitori.live.events import Committed, Final, FinalFailed, Interim, LiveEvent
 from kikitori.live.options import LiveOptions, TurnDetection
+from kikitori.metrics import Metrics
 from kikitori.options import DecodeOptions
 from kikitori.sessions import running
-from kikitori.sessions.desk import LiveDesk, LivePlan, Wanted, live_desk
+from kikitori.sessions.desk import RETRY_AFTER_SECONDS, LiveDesk, LiveListener, LivePlan, Wanted, live_desk
+from kikitori.sessions.load import Load
 from kikitori.sessions.running import RunningSession
 from kikitori.testing import until
 
@@ -48,13 +53,15 @@ class Client:
 
 
 @asynccontextmanager
-async def at_work(pool: FakePool, plan: LivePlan | None = None) -> AsyncIterator[LiveDesk]:
+async def at_work(
+    pool: FakePool, plan: LivePlan | None = None, listener: LiveListener | None = None
+) -> AsyncIterator[LiveDesk]:
     anything: Any = pool
 
     def check(model: str, options: DecodeOptions) -> None:
         pool.info(model)
 
-    async with live_desk(anything, plan or LivePlan(), check=check) as desk:
+    async with live_desk(anything, plan or LivePlan(), check=check, listener=listener) as desk:
         yield desk
 
 
@@ -95,6 +102,90 @@ async def test_what_cannot_be_is_refused(speech: bytes) -> None:
             await desk.open(WANTED, Client())
         await desk.close(session)
         await desk.open(WANTED, Client())
+
+
+async def test_those_who_come_together_find_no_more_room_than_there_is() -> None:
+    """All of them ask before the first one is in."""
+    async with at_work(FakePool(), LivePlan(max_sessions=2)) as desk:
+        opened = await asyncio.gather(*(desk.open(WANTED, Client()) for _ in range(8)), return_exceptions=True)
+        assert sum(isinstance(each, Busy) for each in opened) == 6
+        assert desk.sessions == 2
+
+
+async def test_a_machine_that_is_full_takes_nobody_and_says_when_to_come_again() -> None:
+    async with at_work(FakePool()) as desk:
+        busy = await desk.open(WANTED, Client())
+        desk._control.load = Load(level=2, stretch=4.0, full=True)
+        with pytest.raises(Busy) as refused:
+            await desk.open(WANTED, Client())
+        assert refused.value.retry_after == RETRY_AFTER_SECONDS
+        await desk.close(busy)
+        await desk.open(WANTED, Client())  # nobody is left who keeps it busy
+
+
+async def test_sessions_do_not_change_each_others_options(speech: bytes) -> None:
+    pool = FakePool()
+    languages = ["en", "ja", "ko"]
+    async with at_work(pool) as desk:
+        sessions = [
+            await desk.open(
+                Wanted(options=LiveOptions(interim=False, decode=DecodeOptions(language=code, beam_size=n))), Client()
+            )
+            for n, code in enumerate(languages, start=1)
+        ]
+        await asyncio.gather(*(say(session, speech) for session in sessions))
+        for session in sessions:
+            session.end()
+        await asyncio.gather(*(session.finished.wait() for session in sessions))
+        assert sorted((each.beam_size, each.language) for each in pool.model.asked) == [*enumerate(languages, start=1)]
+
+
+async def test_decodings_and_sessions_are_measured(speech: bytes) -> None:
+    metrics = Metrics()
+    value = metrics.registry.get_sample_value
+    async with at_work(FakePool(), listener=metrics) as desk:
+        session = await desk.open(Wanted(options=LiveOptions(interim=False, turns=TurnDetection.MANUAL)), Client())
+        assert value("kikitori_live_sessions") == 1
+        for _ in range(2):
+            await say(session, speech)
+            session.commit()
+        session.end()
+        await session.finished.wait()
+        assert value("kikitori_live_sessions") == 0
+    for name in ("wait", "decode"):
+        assert value(f"kikitori_live_{name}_seconds_count", {"kind": "final"}) == 2
+        seconds = value(f"kikitori_live_{name}_seconds_sum", {"kind": "final"})
+        assert seconds is not None and seconds > 0, "it is measured, not only counted"
+
+
+async def test_nothing_remembers_a_session_that_was_left(speech: bytes) -> None:
+    async with at_work(FakePool()) as desk:
+        left: list[weakref.ref[RunningSession]] = []
+        for resumable in (False, True):
+            client = Client()
+            session = await desk.open(replace(WANTED, resumable=resumable), client)
+            await say(session, speech)
+            left.append(weakref.ref(session))
+            if resumable:
+                session.end()
+                await session.finished.wait()
+            desk.leave(session, client)
+            await session.finished.wait()
+            del session, client
+        await until(lambda: gc.collect() >= 0 and left[0]() is None)
+        assert left[1]() is not None, "its last words may have got lost"
+
+
+async def test_a_session_that_nobody_takes_up_is_forgotten(speech: bytes) -> None:
+    async with at_work(FakePool(), LivePlan(resume_seconds=0.01)) as desk:
+        client = Client()
+        session = await desk.open(replace(WANTED, resumable=True), client)
+        await say(session, speech)
+        desk.leave(session, client)
+        await session.finished.wait()
+        left = weakref.ref(session)
+        del session, client
+        await until(lambda: gc.collect() >= 0 and left() is None)
 
 
 async def test_who_leaves_frees_everything_at_once(speech: bytes) -> None:
@@ -246,6 +337,22 @@ async def test_a_streaming_engine_hears_each_utterance_once_and_is_let_go(speech
         await session.finished.wait()
         assert [final.text for final in client.finals] == [TEXT.strip()] * 2
         await until(lambda: pool.model.running == 0 and pool.held == 0)
+
+
+@pytest.mark.parametrize("provisional", [False, True])
+async def test_what_an_engine_may_still_change_is_not_stable(speech: bytes, provisional: bool) -> None:
+    pool, client = FakePool(streaming=True), Client()
+    pool.model.provisional = provisional
+    async with at_work(pool) as desk:
+        session = await desk.open(Wanted(options=LiveOptions(interim_seconds=0.2, turns=TurnDetection.MANUAL)), client)
+        while len(pool.model.heard) < 3:  # as long as it takes on a busy machine
+            await say(session, speech)
+            await asyncio.sleep(0.01)
+        session.end()
+        await session.finished.wait()
+    stable = {event.stable for event in client.events if isinstance(event, Interim)}
+    assert (stable == {""}) is provisional
+    assert [final.text for final in client.finals] == [TEXT.strip()]
 
 
 async def test_who_leaves_a_streaming_engine_frees_it(speech: bytes) -> None:

@@ -40,6 +40,14 @@ def test_it_comes_back_slowly() -> None:
     assert levels == sorted(levels, reverse=True)
 
 
+def test_whoever_left_is_forgotten_at_once() -> None:
+    control = LoadControl()
+    assert looked(control, 50, interim_steps=5.0, final_seconds=3.0)[-1].full
+    control.forget()
+    assert control.load == Load()
+    assert set(looked(control, 5, interim_steps=0.4)) == {Load()}
+
+
 def test_one_slow_final_changes_little() -> None:
     control = LoadControl()
     control.final_took(2.0)

@@ -281,7 +281,7 @@ async def test_who_vanishes_frees_the_chat_endpoint_at_once(speech: bytes) -> No
         await asyncio.wait_for(chat.requests[0].gone.wait(), 60)
         await session.finished.wait()
         await until(lambda: pool.held == 0)
-        assert not [task for task in asyncio.all_tasks() if task.get_name() == "kikitori-live-translation"]
+        await until(lambda: "kikitori-live-translation" not in {task.get_name() for task in asyncio.all_tasks()})
 
 
 async def test_only_its_owner_may_follow_a_session(speech: bytes) -> None:

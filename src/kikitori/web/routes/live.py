@@ -44,6 +44,7 @@ async def plain_live(websocket: WebSocket, state: State) -> None:
         frame_bytes=PLAIN_FRAME_BYTES,
         idle_seconds=settings.live_idle_seconds,
         most_seconds=settings.live_max_seconds,
+        last_words=True,
     )
 
     async def recorder(action: Open) -> Recorder:

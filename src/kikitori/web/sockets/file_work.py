@@ -23,7 +23,7 @@ from kikitori.pipeline.events import Begun, Finished, Progress, SegmentDone, Sta
 from kikitori.protocols.actions import Close, Send
 from kikitori.protocols.file_actions import Transcribe
 from kikitori.protocols.file_ws import FileInfo, FileSocketCodec
-from kikitori.services import FileTranscriber
+from kikitori.services.parts import FileTranscriber
 from kikitori.store.keys import utc_now
 from kikitori.store.task_records import TaskStatus
 from kikitori.tasks.kept_files import FileKeeper, HeardFile

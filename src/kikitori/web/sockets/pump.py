@@ -43,6 +43,8 @@ class SocketLimits:
     idle_reason: str = ""
     text_keeps_alive: bool = False
     """A text frame counts as audio does."""
+    last_words: bool = False
+    """Before an idle or an old socket is closed, what was said is heard to its end."""
     most_seconds: float = 0.0
     """Of a socket's life."""
 
@@ -81,7 +83,9 @@ class SocketPump:
         self._performing = asyncio.Lock()
         self._later: set[asyncio.Task[None]] = set()
         self._closing: actions.Close | None = None
-        self._stopping = False
+        self._parting: actions.Close | None = None
+        """How the socket will be closed when its sessions have said their last words."""
+        self._feeding = False
         self._ended = asyncio.Event()
         self._began = self._heard_audio = clock()
 
@@ -105,11 +109,7 @@ class SocketPump:
 
     def stop(self) -> None:
         """The server shuts down: last words, then goodbye."""
-        self._stopping = True
-        for stream in list(self._sessions):
-            self._with(stream, RunningSession.end)
-        if not self._sessions:
-            self._say_goodbye(RESTART, "The server is shutting down.")
+        self._part(RESTART, "The server is shutting down.")
 
     # Reading
 
@@ -120,7 +120,7 @@ class SocketPump:
             if message["type"] == "websocket.disconnect":
                 return
             text, data = message.get("text"), message.get("bytes")
-            if self._limits.frame_bytes and len(text if text is not None else data or b"") > self._limits.frame_bytes:
+            if self._limits.frame_bytes and _size(text, data) > self._limits.frame_bytes:
                 self._say_goodbye(TOO_BIG, f"A frame may have {self._limits.frame_bytes:,} bytes.")
                 return
             if text is not None and self._limits.text_keeps_alive:
@@ -157,6 +157,8 @@ class SocketPump:
                 self._with(action.stream, RunningSession.commit)
             case actions.Clear():
                 self._with(action.stream, RunningSession.clear)
+            case actions.AwaitSpeech(after=after, patience=patience):
+                self._with(action.stream, lambda session: session.await_speech(after, patience))
             case actions.End():
                 self._with(action.stream, RunningSession.end)
             case actions.Reply() if self._replying is not None:
@@ -191,17 +193,20 @@ class SocketPump:
         if session is None or session.ended:
             return
         self._heard_audio = self._clock()
+        self._feeding = True
         try:
             await session.feed(action.data)
         except KikitoriError as exc:
             self._react(self._codec.failed(exc, action.stream))
             session.end()
+        finally:
+            self._feeding = False
 
     async def _open(self, action: actions.Open) -> None:
         self._heard_audio = self._clock()
         try:
-            if self._stopping:
-                raise NotFound("The server is shutting down.")
+            if self._parting is not None:
+                raise NotFound(self._parting.reason)
             recorder = await self._make_recorder(action) if action.record and self._make_recorder else None
             wanted = Wanted(
                 options=action.options,
@@ -212,13 +217,21 @@ class SocketPump:
                 recorder=recorder,
             )
             ear = self._ears[action.stream] = partial(self._hear, action.stream)
-            session = await self._desk.open(wanted, ear)
+            session = await self._opened(wanted, ear)
         except KikitoriError as exc:
             self._react(self._codec.failed(exc, action.stream))
             return
         self._hold(action.stream, session)
         token = session.facts.token
         self._react(self._codec.ready(action.stream, token=token, samples=0, resumed=False))
+
+    async def _opened(self, wanted: Wanted, ear: OnEvent) -> RunningSession:
+        try:
+            return await self._desk.open(wanted, ear)
+        except BaseException:  # also when the client goes meanwhile: nobody else knows of the recorder
+            if wanted.recorder is not None:
+                await wanted.recorder.close(keep=False)
+            raise
 
     async def _resume(self, action: actions.Resume) -> None:
         try:
@@ -268,8 +281,7 @@ class SocketPump:
             del self._sessions[stream]
             self._watches.pop(stream, None)
             self._react(self._codec.ended(stream))
-            if self._stopping and not self._sessions:
-                self._say_goodbye(RESTART, "The server is shutting down.")
+            self._part_if_silent()
 
     # Time
 
@@ -283,21 +295,42 @@ class SocketPump:
                     if session := self._mine(stream):
                         self._react(self._codec.received(stream, session.received_samples))
             now, limits = self._clock(), self._limits
+            if self._feeding:  # the client waits for us, not we for it
+                self._heard_audio = now
             if limits.idle_seconds and now - self._heard_audio > limits.idle_seconds:
                 reason = limits.idle_reason or f"No audio came for {limits.idle_seconds:.0f} s."
-                self._say_goodbye(limits.idle_code, reason)
+                self._end(limits.idle_code, reason)
             elif limits.most_seconds and now - self._began > limits.most_seconds:
                 self._expire()
 
     def _expire(self) -> None:
         if self._on_expiry is None:
-            self._say_goodbye(NORMAL, f"A connection may last {self._limits.most_seconds:.0f} s.")
+            self._end(NORMAL, f"A connection may last {self._limits.most_seconds:.0f} s.")
             return
         on_expiry, self._on_expiry = self._on_expiry, None
         self._began = self._clock()  # what the protocol does takes a moment; after another life it ends for good
         self._react(on_expiry())
 
     # Closing
+
+    def _end(self, code: int, reason: str) -> None:
+        """The socket has had its time."""
+        if self._limits.last_words:
+            self._part(code, reason)
+        else:
+            self._say_goodbye(code, reason)
+
+    def _part(self, code: int, reason: str) -> None:
+        """Last words, then goodbye."""
+        if self._parting is None:
+            self._parting = actions.Close(code=code, reason=reason)
+            for stream in list(self._sessions):
+                self._with(stream, RunningSession.end)
+        self._part_if_silent()
+
+    def _part_if_silent(self) -> None:
+        if self._parting is not None and not any(map(self._mine, self._sessions)):
+            self._say_goodbye(self._parting.code, self._parting.reason)
 
     def _say_goodbye(self, code: int, reason: str) -> None:
         if self._closing is None:
@@ -309,3 +342,8 @@ class SocketPump:
             self._closing = action
             self._writer.end()
             self._ended.set()
+
+
+def _size(text: str | None, data: bytes | None) -> int:
+    """Of a frame, in bytes."""
+    return len(data or b"") if text is None else len(text.encode())

@@ -19,13 +19,14 @@ import { PAGE_LANGUAGES, pageLanguage, preferredLanguage, say, setPageLanguage }
 /** Less than this behind is not worth a word. */
 const LAG_SECONDS = 3;
 const BUTTON_TEXTS = { idle: "start", finishing: "finish" };
-const MICROPHONE_PROBLEMS = ["denied", "missing", "busy"];
+const MICROPHONE_PROBLEMS = ["denied", "missing", "busy", "stalled"];
 
 const at = (id) => document.getElementById(id);
 const saved = loadTranscript();
 const transcript = saved ? Transcript.restored(saved) : new Transcript();
 let listened = saved?.listened ?? 0; // seconds, before the round that runs
 let listening = null;
+let starting = null; // an AbortController, from the press of Start until the microphone is there
 let state = "idle";
 let rounds = 0;
 let apiKey = loadKey();
@@ -47,7 +48,11 @@ const choices = new Choices(
 function press() {
   if (state === "idle") start();
   else if (state === "finishing") listening.abandon();
-  else listening?.stop();
+  else if (listening) listening.stop();
+  else {
+    starting.abort();
+    setState("idle");
+  }
 }
 
 async function start() {
@@ -56,13 +61,16 @@ async function start() {
   if (keyNeeded && !(await unlock(false))) return;
   if (state !== "idle") return; // pressed twice while a key was being checked
   setState("connecting");
+  const { signal } = (starting = new AbortController());
   rounds = 0;
   view.language = choices.values.language === "auto" ? "" : choices.values.language;
   view.follow();
   const { language: lang, translation: translateTo, model, quality: encoding, microphone } = choices.values;
   try {
-    listening = await Listening.start(microphone, { url: socketUrl(), apiKey, lang, translateTo, model, encoding, record }, heard);
+    const options = { url: socketUrl(), apiKey, lang, translateTo, model, encoding, record };
+    listening = await Listening.start(microphone, options, heard, signal);
   } catch (error) {
+    if (signal.aborted) return;
     setState("idle");
     return showMicrophoneProblem(error);
   }

@@ -14,7 +14,6 @@ const SILENCE_MS = 20_000;
 /** Audio without a final that a new session hears again when the old one is gone, at most: 30 s. */
 const HEARD_AGAIN_SAMPLES = 30 * RATE;
 const FULL_CLOSE = 1013;
-const KEY_CLOSE = 4401;
 const BUSY_CODE = "rate_limit_exceeded";
 
 /**
@@ -122,8 +121,7 @@ export class Connection {
 
   #closed(code) {
     if (this.#over) return;
-    if (code === KEY_CLOSE) this.#finish("key");
-    else if (code === FULL_CLOSE && !this.#known) this.#finish("full", this.#lastError?.message);
+    if (code === FULL_CLOSE && !this.#known) this.#finish("full", this.#lastError?.message);
     else this.#lost();
   }
 

@@ -27,13 +27,14 @@ export class Listening {
   #closing = null;
 
   /** ``options``: url, apiKey, lang, translateTo, model, encoding, record. Throws MicrophoneError. */
-  static async start(deviceId, options, on) {
+  static async start(deviceId, options, on, signal) {
     const listening = new Listening(on);
-    listening.#microphone = await Microphone.open(deviceId, {
+    const ears = {
       block: (block) => listening.#heard(block),
       unplugged: () => on.unplugged(),
       muted: (muted) => listening.#setSilent(muted),
-    });
+    };
+    listening.#microphone = await Microphone.open(deviceId, ears, signal);
     try {
       listening.#connect(options);
     } catch (error) {

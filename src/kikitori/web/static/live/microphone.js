@@ -2,8 +2,10 @@
 
 /** How long the last samples may take to arrive, in milliseconds. */
 const FLUSH_MS = 500;
+/** How long the browser may take to start its audio: Firefox never does on a machine that can play nothing. */
+const START_MS = 5000;
 
-/** Why there is no microphone: insecure, denied, missing, busy. */
+/** Why there is no microphone: insecure, denied, missing, busy, stalled, cancelled. */
 export class MicrophoneError extends Error {
   constructor(reason) {
     super(reason);
@@ -37,13 +39,17 @@ export class Microphone {
   #on;
   stream;
 
-  /** ``on.block(Float32Array)``: samples at ``rate``; ``on.unplugged()``; ``on.muted(bool)``. */
-  static async open(deviceId, on) {
+  /**
+   * ``on.block(Float32Array)``: samples at ``rate``; ``on.unplugged()``; ``on.muted(bool)``. Whoever has not answered
+   * the browser's question yet may be told by ``signal`` that nobody waits any more.
+   */
+  static async open(deviceId, on, signal) {
     const stream = await openStream(deviceId);
     const context = new AudioContext({ latencyHint: "interactive" });
     try {
       await context.audioWorklet.addModule(new URL("./capture-worklet.js", import.meta.url));
-      await context.resume();
+      await Promise.race([context.resume(), stalling()]);
+      if (signal.aborted) throw new MicrophoneError("cancelled");
     } catch (error) {
       for (const track of stream.getTracks()) track.stop();
       await context.close();
@@ -112,6 +118,11 @@ export class Microphone {
       track.stop();
     }
   }
+}
+
+async function stalling() {
+  await new Promise((late) => setTimeout(late, START_MS));
+  throw new MicrophoneError("stalled");
 }
 
 /** Sound as it is: cleaning meant for calls would remove a voice that comes from a loudspeaker of this machine. */

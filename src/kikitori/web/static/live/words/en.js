@@ -62,6 +62,7 @@ export default {
   "denied": "The microphone is not allowed. Allow it in the browser's settings for this page, beside the address, then press Start again.",
   "missing": "There is no microphone. Plug one in, then press Start again.",
   "busy": "The microphone does not answer. Another program may be using it.",
+  "stalled": "The browser's audio does not start. It may need a loudspeaker or headphones: connect one, then press Start again.",
   "unplugged": "The microphone was unplugged. Everything said before is here.",
   "silent": "It is very quiet. Is the microphone muted, or is another one meant?",
   "full": "The server is full at the moment. Try again in a little while.",
