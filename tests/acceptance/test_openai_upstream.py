@@ -22,7 +22,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("forwarding")
     aliases = f'{{"mini": "{MINI / "model"}"}}'
     with running_server(folder / "upstream", model_aliases=aliases, model="mini") as upstream:
-        settings = {"openai_base_url": f"{upstream.url}/v1", "openai_models": "mini,nobody"}
+        settings = {
+            "openai_base_url": f"{upstream.url}/v1",
+            "openai_models": "mini,nobody",
+            "model_aliases": '{"live": "openai_realtime:mini", "lost": "openai_realtime:nobody"}',
+        }
         with running_server(folder / "data", model="openai:mini", **settings) as server:
             yield server
 
@@ -64,14 +68,43 @@ def test_models_are_listed_and_errors_are_ours(server: Server) -> None:
 
 async def test_utterances_are_forwarded_one_by_one(server: Server) -> None:
     speech = read(MINI / "samples" / "en_01.wav") + bytes(32_000)
+    messages = await spoken(server, speech + speech)
+    assert of(messages, "final") == [HEARD, HEARD]
+    assert of(messages, "interim") == [], "each would be a request"
+
+
+async def test_live_speech_is_forwarded_while_it_is_spoken(server: Server) -> None:
+    speech = read(MINI / "samples" / "en_01.wav") + bytes(32_000)
+    messages = await spoken(server, speech + speech, model="live", pace=0.01)
+    assert of(messages, "final") == [HEARD, HEARD]
+    long = read(MINI / "samples" / "en_multi_40s.wav")[: 12 * 32_000]
+    messages = await spoken(server, long, model="live", pace=0.04, endpoint_ms=3000)
+    [final] = of(messages, "final")
+    shown = of(messages, "interim")
+    assert shown
+    assert all(final.startswith(text[:20]) for text in shown)
+
+
+async def test_an_utterance_that_cannot_be_forwarded_is_an_error_and_the_session_goes_on(server: Server) -> None:
+    speech = read(MINI / "samples" / "en_01.wav") + bytes(32_000)
+    messages = await spoken(server, speech, model="lost")
+    assert [message["code"] for message in messages if message["type"] == "error"] == ["remote_unavailable"]
+    assert messages[-1]["type"] == "ended"
+
+
+async def spoken(server: Server, speech: bytes, *, pace: float = 0.0, **start: Any) -> list[dict[str, Any]]:
+    """All that a round says."""
     messages: list[dict[str, Any]] = []
     async with asyncio.timeout(120), socket(server) as opened:
-        await tell(opened, {"type": "start", "lang": "en-US"})
-        await say(opened, speech + speech)
+        await tell(opened, {"type": "start", "lang": "en-US", **start})
+        await say(opened, speech, pace=pace)
         await tell(opened, END)
         async for frame in opened:
             messages.append(json.loads(frame))
             if messages[-1]["type"] == "ended":
                 break
-    assert [message["text"] for message in messages if message["type"] == "final"] == [HEARD, HEARD]
-    assert not [message for message in messages if message["type"] == "interim"], "each would be a request"
+    return messages
+
+
+def of(messages: list[dict[str, Any]], kind: str) -> list[str]:
+    return [message["text"] for message in messages if message["type"] == kind]

@@ -62,9 +62,7 @@ def voice_server(
     tmp_path_factory: pytest.TempPathFactory, mini_model: Path, shared_chat: ChatServer
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("voice") / "data"
-    with running_server(
-        folder, model=str(mini_model), llm_base_url=shared_chat.url, llm_model="house", llm_timeout_seconds="5"
-    ) as server:
+    with running_server(folder, model=str(mini_model), llm_base_url=shared_chat.url, llm_model="house") as server:
         yield server
 
 
@@ -281,6 +279,48 @@ async def test_speech_interrupts_and_is_answered(
     assert chat.requests[-1].body["messages"][-1] == {"role": "user", "content": samples["en_01"].text}
 
 
+async def test_audio_that_is_put_in_is_understood_and_answered(
+    voice_server: Server, chat: ChatServer, samples: Samples, said: bytes
+) -> None:
+    async with conversing(voice_server, audio={"input": {"turn_detection": None, "transcription": WHISPER}}) as talk:
+        content: Any = [{"type": "input_audio", "audio": base64.b64encode(said).decode()}]
+        await talk.connection.conversation.item.create(item={"type": "message", "role": "user", "content": content})
+        await talk.connection.response.create()
+        events = await talk.until("rate_limits.updated")
+    heard = samples["en_01"].text
+    [item] = [event.item.id for event in events if event.type == "conversation.item.done"][:1]
+    [told] = [event for event in events if event.type == f"{TRANSCRIPTION}completed"]
+    assert (told.item_id, told.transcript) == (item, heard)
+    assert chat.requests[-1].body["messages"][-1] == {"role": "user", "content": heard}
+    assert done(events).status == "completed"
+    await wait_for(lambda: voice_server.metric("kikitori_live_sessions") == 0)
+
+
+async def test_nobody_speaks_and_is_asked_again(voice_server: Server, chat: ChatServer) -> None:
+    chat.script = [says("Hello?"), says("Are you there?")]
+    detection = {**VAD, "idle_timeout_ms": 5_000}
+    async with conversing(voice_server, audio={"input": {"turn_detection": detection}}) as talk:
+        await talk.say(silence(1.0))
+        await write(talk, "Hi")
+        spoken = len(sound_of(await answer(talk))) / 48_000
+        await talk.say(silence(spoken + 4.0))
+        assert await talk.fence() == []
+        await talk.say(silence(1.5))
+        events = await talk.until(DONE)
+    order = types(events)
+    assert order[:2] == [f"{BUFFER}timeout_triggered", f"{BUFFER}committed"]
+    silent = events[0]
+    assert silent.audio_end_ms - silent.audio_start_ms == pytest.approx(5_000, abs=50)
+    assert silent.audio_start_ms == pytest.approx(1_000 * (1 + spoken), abs=50)
+    assert text_of(events) == "Are you there?"
+    assert [message["role"] for message in chat.requests[-1].body["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+    ]
+
+
 async def test_what_was_not_heard_was_not_said(voice_server: Server, chat: ChatServer) -> None:
     async with conversing(voice_server) as talk:
         await write(talk, "Hello")
@@ -303,10 +343,9 @@ async def test_what_was_not_heard_was_not_said(voice_server: Server, chat: ChatS
     [
         (fails(400, "no"), "llm_unavailable"),
         (says("Good ", finish=None), "llm_unavailable"),
-        (says("Good ", Hold()), "llm_unavailable"),  # silent for longer than it may be
         (fails(429, retry_after="0"), "rate_limit_exceeded"),
     ],
-    ids=["refuses", "breaks off", "hangs", "busy"],
+    ids=["refuses", "breaks off", "busy"],
 )
 async def test_a_model_that_fails_fails_the_response_alone(
     voice_server: Server, chat: ChatServer, reply: Reply, code: str
@@ -318,6 +357,18 @@ async def test_a_model_that_fails_fails_the_response_alone(
         assert (failed.status, failed.status_details.error.code) == ("failed", code)
         chat.script = [says("Better now.")]
         assert text_of(await answer(talk)) == "Better now."
+
+
+async def test_a_model_that_hangs_is_given_up(chat: ChatServer, tmp_path: Path, mini_model: Path) -> None:
+    """By a server of little patience; in any other test a busy machine may take longer than that."""
+    chat.script = [says("Good ", Hold()), says("Better now.")]
+    settings = {"llm_base_url": chat.url, "llm_model": "house", "llm_timeout_seconds": "5"}
+    with running_server(tmp_path / "data", model=str(mini_model), **settings) as server:
+        async with conversing(server) as talk:
+            await write(talk, "Hello")
+            failed = done(await answer(talk))
+            assert (failed.status, failed.status_details.error.code) == ("failed", "llm_unavailable")
+            assert text_of(await answer(talk)) == "Better now."
 
 
 async def test_a_voice_that_is_not_there_fails_the_response(voice_server: Server, chat: ChatServer) -> None:
@@ -352,7 +403,7 @@ async def test_a_client_that_vanishes_lets_go_of_the_model_and_the_voice(
         socket.transport.abort()
     await chat.left()
     await wait_for(lambda: voices_at_work(voice_server) == SPARES)
-    assert voice_server.metric("kikitori_live_sessions") == 0
+    await wait_for(lambda: voice_server.metric("kikitori_live_sessions") == 0)
 
 
 async def test_ten_conversations_at_once(voice_server: Server, chat: ChatServer, said: bytes) -> None:
@@ -438,7 +489,7 @@ def test_the_command_talks_from_a_file_without_a_device(
     done = subprocess.run([*command, *files], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert {f"you: {samples[name].text}" for name in ("en_01", "en_02")} <= {*lines}
+    assert {f"you: {samples[name].text}" for name in ("en_01", "en_02")} <= {*lines}, done.stdout
     assert lines.count("agent: Good morning. How are you?") == 2
     with wave.open(str(replies)) as file:
         assert file.getnframes() > 2 * 24_000
@@ -451,5 +502,5 @@ def test_the_command_says_what_the_server_refuses(server: Server, samples: Sampl
     done = subprocess.run(
         [*command, "--input", str(samples["en_01"].path)], capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "No language model is set up here." in done.stderr

@@ -133,6 +133,8 @@ class Hypothesis:
     text: str
     words: tuple[Any, ...] = ()
     confidence: float = 1.0
+    provisional: bool = False
+    """The end of the utterance may change any word, however old."""
 
 
 class EngineStream(Protocol):

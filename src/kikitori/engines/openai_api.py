@@ -33,12 +33,12 @@ class OpenAIEngine:
         """Asks nobody. Raises ModelLoadFailed without an address."""
         self.info: EngineInfo = engine_info("openai")
         extra = config.extra
-        endpoint = Endpoint.of(
+        self.endpoint = Endpoint.of(
             str(extra.get("base_url", "")), str(extra.get("api_key", "")), float(extra.get("timeout_seconds", 120.0))
         )
-        self._model = config.model
+        self.model = config.model
         self._format = _PLAIN if config.model.startswith("gpt-") else _DETAILED
-        self._client = Client(endpoint, threads=REMOTE_AT_ONCE * 2)
+        self._client = Client(self.endpoint, threads=REMOTE_AT_ONCE * 2)
 
     def transcribe(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Decoding:
         calls.check()
@@ -65,12 +65,12 @@ class OpenAIEngine:
         file = ("audio.wav", to_wav_bytes(padded))
         path = "/audio/translations" if options.task is Task.TRANSLATE else "/audio/transcriptions"
         try:
-            return self._client.post(path, _fields(self._model, self._format, options), file, calls.check)
+            return self._client.post(path, _fields(self.model, self._format, options), file, calls.check)
         except Refused as exc:
             if exc.status != 400 or "response_format" not in exc.quote or self._format == _PLAIN:
                 raise
         self._format = _PLAIN
-        return self._client.post(path, _fields(self._model, self._format, options), file, calls.check)
+        return self._client.post(path, _fields(self.model, self._format, options), file, calls.check)
 
 
 def _fields(model: str, answer: str, options: DecodeOptions) -> list[tuple[str, str]]:
@@ -78,11 +78,16 @@ def _fields(model: str, answer: str, options: DecodeOptions) -> list[tuple[str, 
     transcribes = options.task is Task.TRANSCRIBE
     if options.language and transcribes:
         fields.append(("language", options.language))
-    if prompt := ". ".join(filter(None, (options.hotwords, options.initial_prompt))):
+    if prompt := prompt_of(options):
         fields.append(("prompt", prompt))
     if answer == _DETAILED and options.word_timestamps and transcribes:
         fields += [("timestamp_granularities[]", name) for name in ("segment", "word")]
     return fields
+
+
+def prompt_of(options: DecodeOptions) -> str:
+    """Words to listen for, and what was said before."""
+    return ". ".join(filter(None, (options.hotwords, options.initial_prompt)))
 
 
 def _language(answer: Mapping[str, Any], options: DecodeOptions) -> Language:

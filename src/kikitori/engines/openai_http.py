@@ -118,7 +118,7 @@ class Client:
                 reply = self._wait(exchange, check)
             except (OSError, HTTPException) as exc:
                 if last or isinstance(exc, TimeoutError):
-                    raise _unreachable(exc) from None
+                    raise unreachable(exc) from None
                 self._pause(RETRY_SECONDS[attempt], check)
                 continue
             pause = _pause_of(reply, attempt)
@@ -144,7 +144,7 @@ class Client:
                     if coming.done():
                         return coming.result()  # its own time-out
                     check()
-        except BaseException:
+        except BaseException:  # whatever ends the waiting, nobody is left to read the answer
             exchange.cut()
             raise
         finally:
@@ -165,7 +165,7 @@ class Client:
         content = _object(reply.body)
         if reply.status == 200 and content is not None:
             return content
-        raise _refused(reply.status, _quote(content, self._endpoint.api_key))
+        raise refused(reply.status, _quote(content, self._endpoint.api_key))
 
 
 def multipart(fields: Iterable[tuple[str, str]], file: tuple[str, bytes]) -> tuple[bytes, str]:
@@ -189,7 +189,7 @@ class Refused(RemoteFailed):
         self.status, self.quote = status, quote
 
 
-def _refused(status: int, quote: str) -> Refused:
+def refused(status: int, quote: str) -> Refused:
     said = f" It said: {quote}" if quote else ""
     if status in (401, 403):
         message, remedy = f"The transcription endpoint refused the key ({status}).", "Check KIKITORI_OPENAI_API_KEY."
@@ -207,7 +207,7 @@ def _refused(status: int, quote: str) -> Refused:
     return Refused(message, remedy=remedy, status=status, quote=quote)
 
 
-def _unreachable(exc: Exception) -> RemoteFailed:
+def unreachable(exc: Exception) -> RemoteFailed:
     if isinstance(exc, TimeoutError):
         return RemoteFailed("The transcription endpoint did not answer in time.", remedy="Try again later.")
     if isinstance(exc, ssl.SSLError):

@@ -143,7 +143,9 @@ class PocketSphinxStream:
             for block in blocks(audio):
                 self._decoder.feed(block)
             words = to_words(self._decoder.words(), 0.0)
-        return Hypothesis(text="".join(word.word for word in words).strip(), words=words)
+        # The words of the end come from another search, over all that was possible. It makes fewer mistakes, and it
+        # changes one word in five, whether it is half a second old or three.
+        return Hypothesis(text="".join(word.word for word in words).strip(), words=words, provisional=True)
 
     def finish(self) -> Decoding:
         segments: list[Segment] = []
@@ -185,7 +187,7 @@ def _hear(decoder: DecoderProcess, level: str, audio: Audio, calls: Calls) -> li
         for block in blocks(audio):
             calls.check()
             decoder.feed(block)
-    except BaseException:
+    except BaseException:  # the caller went away, or Ctrl-C: the decoder must be free for the next utterance
         if decoder.alive:
             decoder.end()
         raise

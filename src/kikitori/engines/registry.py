@@ -103,6 +103,19 @@ ENGINES = {
         ),
         EngineEntry(
             info=EngineInfo(
+                name="openai_realtime",
+                title="A transcription endpoint, live (OpenAI's Realtime protocol)",
+                detects_language=True,
+                word_timestamps=True,
+                streaming=True,
+                remote=True,
+            ),
+            module="kikitori.engines.openai_realtime",
+            class_name="OpenAIRealtimeEngine",
+            library="websockets",
+        ),
+        EngineEntry(
+            info=EngineInfo(
                 name="google",
                 title="Google Cloud Speech-to-Text",
                 word_timestamps=True,

@@ -27,7 +27,7 @@ from kikitori.home.describing import describe
 from kikitori.home.hearing import Hearing
 from kikitori.home.reading import read_event
 from kikitori.home.speaking import Speaking
-from kikitori.services import Services
+from kikitori.services.parts import Services
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from wyoming.info import AsrModel, AsrProgram, Attribution, Info, TtsProgram, Tt
 from kikitori import __version__
 from kikitori.errors import KikitoriError
 from kikitori.inference.models import ModelSpec
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.text.languages import LANGUAGE_NAMES
 from kikitori.tts.speaker import Voice
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from kikitori.errors import Unavailable
 from kikitori.home.connection import Connection
 from kikitori.home.reading import LINE_BYTES
-from kikitori.services import Services
+from kikitori.services.parts import Services
 
 logger = logging.getLogger(__name__)
 

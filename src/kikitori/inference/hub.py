@@ -246,7 +246,7 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             results.append(call())
-        except BaseException as exc:
+        except BaseException as exc:  # belongs to who waits, and is raised there
             errors.append(exc)
 
     thread = threading.Thread(target=run, name="kikitori-hub", daemon=True)

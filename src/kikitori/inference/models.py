@@ -26,7 +26,7 @@ AUTO = "auto"
 POCKETSPHINX = "pocketsphinx"
 POCKETSPHINX_BYTES = 100_000_000
 """What its model takes in memory, measured."""
-REMOTE_ENGINES = ("google", "openai")
+REMOTE_ENGINES = ("google", "openai", "openai_realtime")
 """Their models lie elsewhere, and only the operator names them: ``ENGINE:MODEL``."""
 PARTIAL_FOLDER = ".partial"
 """In our model folder: downloads under way, locks, and what is being removed."""
@@ -352,4 +352,4 @@ def _remedy(target: str) -> str:
         return f"Get it: kikitori models pull {canonical_name(target)}"
     if model_files.looks_like_path(target):
         return "Folders are named by the settings `model` and `model_aliases`."
-    return "GET /v1/models lists what is here."
+    return "`kikitori models list` and GET /v1/models show what is here."

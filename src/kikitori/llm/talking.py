@@ -24,6 +24,10 @@ class TalkRequest:
     max_tokens: int | None = None
     """Of the answer."""
     temperature: float | None = None
+    parallel_tool_calls: bool | None = None
+    """Several functions may be called side by side; None: as the endpoint likes."""
+    effort: str = ""
+    """How much a model that reasons shall think; empty: as it likes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,10 @@ def asked_of_sdk(request: TalkRequest, *, new_limit: bool) -> dict[str, Any]:
         asked["tools"] = list(request.tools)
         if request.tool_choice is not None:
             asked["tool_choice"] = request.tool_choice
+        if request.parallel_tool_calls is not None:
+            asked["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.effort:
+        asked["reasoning_effort"] = request.effort
     if request.max_tokens is not None:
         asked["max_completion_tokens" if new_limit else "max_tokens"] = request.max_tokens
     if request.temperature is not None:

@@ -87,6 +87,15 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitSpeech:
+    """Tell when nobody speaks for ``patience`` seconds, after the next ``after`` seconds of audio; None: no longer."""
+
+    after: float = 0.0
+    patience: float | None
+    stream: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """No more audio: finals of all that was said, then the session is over."""
 
@@ -124,4 +133,6 @@ class StopReply:
     id: str
 
 
-Action: TypeAlias = Open | Resume | Configure | Feed | Commit | Clear | End | Send | Close | Reply | StopReply
+Action: TypeAlias = (
+    Open | Resume | Configure | Feed | Commit | Clear | AwaitSpeech | End | Send | Close | Reply | StopReply
+)

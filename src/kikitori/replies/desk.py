@@ -11,18 +11,8 @@ from typing import Protocol, TypeAlias
 
 from kikitori.audio.pcm import Encoding, Resampler, from_float, to_float
 from kikitori.errors import KikitoriError
-from kikitori.llm.talking import Called, Ended, Said, TalkingModel, TalkRequest
-from kikitori.replies.events import (
-    ReplyCall,
-    ReplyEnded,
-    ReplyEvent,
-    ReplyFailed,
-    ReplyRequest,
-    ReplySound,
-    ReplySpoken,
-    ReplyText,
-    Spoken,
-)
+from kikitori.llm.talking import Called, Ended, Said, TalkingModel
+from kikitori.replies.events import ReplyEvent, ReplyFailed, ReplyRequest, ReplySound, ReplySpoken, Spoken
 from kikitori.replies.sentences import Piece, SentenceCutter, speakable
 from kikitori.replies.thoughts import ThoughtFilter
 from kikitori.tts.speaker import Sound, Speaker
@@ -112,7 +102,7 @@ class ReplyDesk:
                 self._listener.replied(outcome)
         await tell(last)
 
-    async def _ended(self, request: ReplyRequest, tell: Tell, began: float) -> ReplyEnded | ReplyFailed:
+    async def _ended(self, request: ReplyRequest, tell: Tell, began: float) -> Ended | ReplyFailed:
         """Everything but the last event, which is returned; what went wrong is logged."""
         try:
             ended = await self._reply(request, tell)
@@ -141,7 +131,7 @@ class ReplyDesk:
         except KikitoriError:
             pass  # the first reply tries again, and says so
 
-    async def _reply(self, request: ReplyRequest, tell: Tell) -> ReplyEnded:
+    async def _reply(self, request: ReplyRequest, tell: Tell) -> Ended:
         model = await self._opened()
         sentences: asyncio.Queue[Piece | None] = asyncio.Queue(SENTENCES_AHEAD)
         try:
@@ -179,38 +169,30 @@ class ReplyDesk:
 
 async def _write(
     model: TalkingModel, request: ReplyRequest, sentences: asyncio.Queue[Piece | None] | None, tell: Tell
-) -> ReplyEnded:
+) -> Ended:
     """Tell what the model writes, and hand its sentences on."""
-    asked = TalkRequest(
-        messages=request.messages,
-        tools=request.tools,
-        tool_choice=request.tool_choice,
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-    )
     cutter, thoughts = SentenceCutter(), ThoughtFilter()
 
     async def say(text: str) -> None:
         if text:
-            await tell(ReplyText(text=text))
+            await tell(Said(text=text))
             await _hand_on(cutter.push(text), sentences)
 
     ended = Ended(reason="stop")
-    async with aclosing(model.talk(asked)) as pieces:
+    async with aclosing(model.talk(request)) as pieces:
         async for piece in pieces:
             match piece:
                 case Said(text=text):
                     await say(thoughts.push(text))
                 case Called():
-                    call = ReplyCall(index=piece.index, call_id=piece.id, name=piece.name, arguments=piece.arguments)
-                    await tell(call)
+                    await tell(piece)
                 case Ended():
                     ended = piece
     await say(thoughts.finish())
     await _hand_on(cutter.finish(), sentences)
     if sentences is not None:
         await sentences.put(None)
-    return ReplyEnded(reason=ended.reason, usage=ended.usage)
+    return ended
 
 
 async def _hand_on(pieces: list[Piece], sentences: asyncio.Queue[Piece | None] | None) -> None:

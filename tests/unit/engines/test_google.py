@@ -16,7 +16,7 @@ from kikitori.engines.base import EngineConfig
 from kikitori.engines.google_cloud import GoogleEngine, judge, pieces
 from kikitori.engines.google_codes import tags
 from kikitori.engines.google_results import Result, Stitcher
-from kikitori.engines.google_stream import GoogleStream, Tape
+from kikitori.engines.google_stream import QUEUE_CHUNKS, GoogleStream, Leg, Tape
 from kikitori.errors import Busy, DecodingCancelled, ModelLoadFailed, RemoteFailed
 from kikitori.options import DecodeOptions
 from kikitori.types import SAMPLE_RATE, Word
@@ -330,6 +330,29 @@ def test_a_pause_is_much_quieter_than_speech() -> None:
     assert tape.is_quiet(tape.end)
     tape.forget(3 * SAMPLE_RATE)
     assert len(tape.read(4 * SAMPLE_RATE, 10**9)) == tape.end - 4 * SAMPLE_RATE
+
+
+def test_audio_on_its_way_is_bounded() -> None:
+    class Stuck:
+        """Takes no audio."""
+
+        def __init__(self) -> None:
+            self.gone = threading.Event()
+
+        def __iter__(self) -> Iterator[Sequence[Result]]:
+            self.gone.wait()
+            yield from ()
+
+        def cancel(self) -> None:
+            self.gone.set()
+
+    leg = Leg(lambda pieces: Stuck(), lambda results: None)
+    taken = 0
+    while leg.put(bytes(2), 0.1):
+        taken += 1
+    assert taken == QUEUE_CHUNKS
+    leg.close()
+    assert leftovers() == []
 
 
 def timed(*spoken: str, start: float = 0.0) -> tuple[Word, ...]:

@@ -57,7 +57,7 @@ def test_whisper_languages_are_those_of_the_library() -> None:
 
 
 def test_capabilities_select_engines() -> None:
-    assert engines_that(lambda info: info.streaming) == ("pocketsphinx", "google")
+    assert engines_that(lambda info: info.streaming) == ("pocketsphinx", "openai_realtime", "google")
     assert engines_that(lambda info: info.max_batch_size > 1) == ("whisper",)
     assert set(engines_that(lambda info: True)) == {info.name for info in engine_infos()}
 
@@ -94,7 +94,7 @@ def test_a_language_the_engine_does_not_know() -> None:
         check_options(engine_info("pocketsphinx"), DecodeOptions(language="ja"))
     assert caught.value.param == "language"
     assert "PocketSphinx" in caught.value.message
-    assert set(caught.value.engines) == {"whisper", "openai_whisper", "openai", "google"}
+    assert set(caught.value.engines) == {"whisper", "openai_whisper", "openai", "openai_realtime", "google"}
 
 
 def test_an_english_model_sends_to_another_model_of_its_engine() -> None:
@@ -107,7 +107,7 @@ def test_an_english_model_sends_to_another_model_of_its_engine() -> None:
 def test_a_language_nobody_knows() -> None:
     with pytest.raises(Unsupported) as caught:
         check_options(engine_info("whisper"), DecodeOptions(language="zz"))
-    assert caught.value.engines == ("openai", "google"), "remote ones may know it"
+    assert caught.value.engines == ("openai", "openai_realtime", "google"), "remote ones may know it"
 
 
 def test_hints_an_engine_has_no_use_for_are_no_error() -> None:

@@ -15,7 +15,7 @@ from kikitori.errors import InvalidOption
 from kikitori.home.describing import describe
 from kikitori.home.hearing import mono
 from kikitori.home.speaking import LONGEST_TEXT, Speaking
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.tts.speaker import Sound, Speaker
 
 

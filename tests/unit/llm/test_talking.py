@@ -77,6 +77,14 @@ def test_openai_itself_has_another_name_for_the_limit() -> None:
     assert "max_tokens" not in asked_of_sdk(request, new_limit=True)
 
 
+def test_wishes_of_some_models_are_sent_to_those_that_get_them() -> None:
+    request = TalkRequest(messages=(), tools=(TOOL,), parallel_tool_calls=False, effort="low")
+    asked = asked_of_sdk(request, new_limit=False)
+    assert (asked["parallel_tool_calls"], asked["reasoning_effort"]) == (False, "low")
+    without_tools = TalkRequest(messages=(), parallel_tool_calls=False)
+    assert "parallel_tool_calls" not in asked_of_sdk(without_tools, new_limit=False)
+
+
 async def test_closing_ends_the_request(server: FakeChatServer, models: ChatModels) -> None:
     server.script = [says("Hel", Hold())]
     async with models.open() as model:

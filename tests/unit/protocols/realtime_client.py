@@ -85,6 +85,12 @@ class Client:
         """What the session says, as the client gets it."""
         return [event for said in events for event in self.take(self.codec.event(said))]
 
+    def hear_apart(self, stream: str, *events: LiveEvent) -> list[Event]:
+        """What a session for audio of an item says, and then it is over."""
+        for said in events:
+            assert self.take(self.codec.event(said, stream)) == []
+        return self.take(self.codec.ended(stream))
+
     def told(self, id: str, *events: ReplyEvent) -> list[Event]:
         """What a reply says, as the client gets it."""
         return [event for said in events for event in self.take(self.codec.told(id, said))]

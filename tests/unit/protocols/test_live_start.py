@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kikitori.live.options import LiveOptions, TurnDetection
+from kikitori.live.options import FinalFrom, LiveOptions, TurnDetection
 from kikitori.options import DecodeOptions
 from kikitori.protocols.actions import Encoding, InputFormat
 from kikitori.protocols.live_start import language_code, read_start
@@ -50,12 +50,13 @@ def test_every_field_reaches_the_session() -> None:
     message = {
         "type": "start", "lang": "ko-KR", "sample_rate": 8000.0, "encoding": "mulaw", "model": "base", "prompt": "Kim",
         "hotwords": "Seoul", "task": "translate", "beam_size": 1, "interim": False, "endpoint_ms": 300, "words": False,
-        "turns": "manual", "interim_seconds": 0.5, "resumable": True, "record": True,
+        "turns": "manual", "interim_seconds": 0.5, "resumable": True, "record": True, "final_from": "stable",
     }  # fmt: skip
     start = read_start(message, LiveOptions())
     assert start.format == InputFormat(encoding=Encoding.MULAW, rate=8_000)
     assert start.options == LiveOptions(
         model="base", turns=TurnDetection.MANUAL, interim=False, endpoint_ms=300, interim_seconds=0.5,
+        final_from=FinalFrom.STABLE,
         decode=DecodeOptions(
             language="ko", initial_prompt="Kim", hotwords="Seoul", task=Task.TRANSLATE, beam_size=1
         ),

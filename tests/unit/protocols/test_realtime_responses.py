@@ -11,14 +11,14 @@ from tests.unit.protocols.realtime_client import Client, Event, committed, error
 
 from kikitori.audio.pcm import Encoding
 from kikitori.live.events import Cleared, CommitRefused, EndReason, FinalFailed
-from kikitori.llm.talking import TokenUsage
+from kikitori.llm.talking import Called, Ended, Said, TokenUsage
 from kikitori.protocols.actions import Configure, Open, Reply, StopReply
 from kikitori.protocols.openai_realtime import responding
 from kikitori.protocols.openai_realtime.responding import Replies
-from kikitori.replies.events import ReplyCall, ReplyEnded, ReplyFailed, ReplySound, ReplySpoken, ReplyText
+from kikitori.replies.events import ReplyFailed, ReplySound, ReplySpoken
 
 SECOND = b"\1\0" * 24_000
-ENDED = ReplyEnded(reason="stop", usage=TokenUsage(input_tokens=20, output_tokens=5, cached_tokens=8))
+ENDED = Ended(reason="stop", usage=TokenUsage(input_tokens=20, output_tokens=5, cached_tokens=8))
 TOOL = {"type": "function", "name": "weather", "description": "Of a town.", "parameters": {"type": "object"}}
 
 
@@ -68,8 +68,8 @@ def test_a_spoken_response_is_told_in_openais_order() -> None:
     id = begun(client)
     events = client.told(
         id,
-        ReplyText(text="Good "),
-        ReplyText(text="morning."),
+        Said(text="Good "),
+        Said(text="morning."),
         ReplySound(data=SECOND),
         ReplySpoken(characters=13),
         ENDED,
@@ -108,7 +108,7 @@ def test_a_written_response_has_no_sound() -> None:
     client = talking()
     id = begun(client, output_modalities=["text"])
     assert asked(client).request.spoken is None
-    events = client.told(id, ReplyText(text="Good morning."), ENDED)
+    events = client.told(id, Said(text="Good morning."), ENDED)
     assert types(events)[3:6] == [
         "response.output_text.delta",
         "response.output_text.done",
@@ -134,12 +134,12 @@ def test_functions_are_called_side_by_side() -> None:
     assert request.tool_choice == {"type": "function", "function": {"name": "weather"}}
     events = client.told(
         id,
-        ReplyText(text="One moment."),
-        ReplyCall(index=0, call_id="call_a", name="weather", arguments='{"town": '),
-        ReplyCall(index=1, call_id="call_b", name="weather"),
-        ReplyCall(index=0, arguments='"Rome"}'),
-        ReplyCall(index=1, arguments='{"town": "Oslo"}'),
-        ReplyEnded(reason="tool_calls"),
+        Said(text="One moment."),
+        Called(index=0, id="call_a", name="weather", arguments='{"town": '),
+        Called(index=1, id="call_b", name="weather"),
+        Called(index=0, arguments='"Rome"}'),
+        Called(index=1, arguments='{"town": "Oslo"}'),
+        Ended(reason="tool_calls"),
     )
     finished = [event for event in events if event["type"] == "response.function_call_arguments.done"]
     assert [(event["call_id"], event["arguments"]) for event in finished] == [
@@ -171,8 +171,8 @@ def test_functions_are_called_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("ending", "status", "details"),
     [
-        (ReplyEnded(reason="length"), "incomplete", {"type": "incomplete", "reason": "max_output_tokens"}),
-        (ReplyEnded(reason="content_filter"), "incomplete", {"type": "incomplete", "reason": "content_filter"}),
+        (Ended(reason="length"), "incomplete", {"type": "incomplete", "reason": "max_output_tokens"}),
+        (Ended(reason="content_filter"), "incomplete", {"type": "incomplete", "reason": "content_filter"}),
         (
             ReplyFailed(code="llm_unavailable", message="It is away."),
             "failed",
@@ -185,7 +185,7 @@ def test_functions_are_called_side_by_side() -> None:
 )
 def test_what_ends_otherwise_says_why(ending: Any, status: str, details: Mapping[str, Any]) -> None:
     client = talking()
-    response = done(client.told(begun(client), ReplyText(text="Good"), ending))
+    response = done(client.told(begun(client), Said(text="Good"), ending))
     assert (response["status"], response["status_details"]) == (status, details)
     assert response["output"][0]["status"] == "incomplete"
     assert response["usage"]["output_tokens"] > 0
@@ -196,10 +196,10 @@ def test_a_model_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(responding, "MAX_REPLY", 10)
     client = talking()
     id = begun(client)
-    response = done(client.told(id, ReplyText(text="Good morning to you.")))
+    response = done(client.told(id, Said(text="Good morning to you.")))
     assert response["status_details"]["reason"] == "max_output_tokens"
     assert stopped_replies(client) == [id]
-    assert client.told(id, ReplyText(text="more"), ENDED) == []
+    assert client.told(id, Said(text="more"), ENDED) == []
 
 
 # What it knows ---------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_the_conversation_is_what_the_model_reads() -> None:
     client = talking()
     update(client, instructions="Be kind.")
     client.hear(started(), stopped(), committed(), final("What is up?"))
-    client.told(asked(client).id, ReplyText(text="Not much."), ENDED)
+    client.told(asked(client).id, Said(text="Not much."), ENDED)
     say(client, "Really?")
     begun(client)
     assert [(message["role"], message["content"]) for message in asked(client).request.messages] == [
@@ -237,6 +237,18 @@ def test_a_response_may_have_a_context_and_wishes_of_its_own() -> None:
     assert request.max_tokens == 50
     assert request.spoken is not None
     assert (request.spoken.voice, request.spoken.encoding, request.spoken.rate) == ("sage", Encoding.MULAW, 8_000)
+
+
+def test_how_a_model_thinks_and_calls_is_handed_on() -> None:
+    client = talking()
+    update(client, tools=[TOOL])
+    client.told(begun(client), ENDED)
+    assert (asked(client).request.parallel_tool_calls, asked(client).request.effort) == (None, "")
+    update(client, parallel_tool_calls=False, reasoning={"effort": "low"})
+    client.told(begun(client), ENDED)
+    assert (asked(client).request.parallel_tool_calls, asked(client).request.effort) == (False, "low")
+    begun(client, parallel_tool_calls=True, reasoning={"effort": "high"})
+    assert (asked(client).request.parallel_tool_calls, asked(client).request.effort) == (True, "high")
 
 
 def test_no_context_is_none() -> None:
@@ -273,7 +285,7 @@ def test_what_it_said_is_known_only_as_far_as_it_was_heard() -> None:
     id = begun(client)
     events = client.told(
         id,
-        ReplyText(text="One two three. Four five six."),
+        Said(text="One two three. Four five six."),
         ReplySound(data=SECOND),
         ReplySpoken(characters=14),
         ReplySound(data=SECOND),
@@ -305,11 +317,11 @@ def test_a_response_beside_the_conversation_leaves_no_trace() -> None:
     say(client, "Hello")
     inside = begun(client)
     beside = begun(client, conversation="none", metadata={"topic": "x"}, output_modalities=["text"])
-    events = client.told(beside, ReplyText(text="Aside."), ENDED)
+    events = client.told(beside, Said(text="Aside."), ENDED)
     assert not [event for event in events if event["type"].startswith("conversation.")]
     assert done(events)["conversation_id"] is None
     assert done(events)["metadata"] == {"topic": "x"}
-    assert done(client.told(inside, ReplyText(text="Hi."), ENDED))["conversation_id"].startswith("conv_")
+    assert done(client.told(inside, Said(text="Hi."), ENDED))["conversation_id"].startswith("conv_")
     begun(client)
     assert [message["content"] for message in asked(client).request.messages[1:]] == ["Hello", "Hi."]
 
@@ -447,7 +459,7 @@ def test_beside_the_conversation_there_are_a_few() -> None:
 def test_the_client_cancels(named: bool) -> None:
     client = talking()
     id = begun(client)
-    client.told(id, ReplyText(text="Good "), ReplySound(data=SECOND))
+    client.told(id, Said(text="Good "), ReplySound(data=SECOND))
     events = client.send("response.cancel", **({"response_id": id} if named else {}))
     assert types(events)[:2] == ["response.output_audio.done", "response.output_audio_transcript.done"]
     response = done(events)
@@ -478,7 +490,7 @@ def test_an_unknown_response_is_not_cancelled() -> None:
 def test_speech_interrupts() -> None:
     client = talking()
     id = begun(client)
-    client.told(id, ReplyText(text="Good "), ReplySound(data=SECOND))
+    client.told(id, Said(text="Good "), ReplySound(data=SECOND))
     events = client.hear(started())
     assert types(events)[0] == "input_audio_buffer.speech_started"
     assert done(events)["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
@@ -515,6 +527,7 @@ def test_the_voice_stays_once_it_was_heard() -> None:
         ({"volume": 11}, "unknown_parameter", "response.volume"),
         ({"output_modalities": []}, "invalid_value", "response.output_modalities"),
         ({"conversation": "mine"}, "invalid_value", "response.conversation"),
+        ({"reasoning": {"effort": "endless"}}, "invalid_value", "response.reasoning.effort"),
         ({"max_output_tokens": 0}, "integer_below_min_value", "response.max_output_tokens"),
         ({"metadata": {str(n): "" for n in range(17)}}, "object_above_max_properties", "response.metadata"),
         ({"metadata": {"a": 1}}, "invalid_type", "response.metadata.a"),
@@ -554,9 +567,9 @@ def test_the_beta_has_other_names() -> None:
     assert (request.max_tokens, request.temperature) == (9, 0.7)
     events = client.told(
         created["response"]["id"],
-        ReplyText(text="Good."),
+        Said(text="Good."),
         ReplySound(data=b"\1\2"),
-        ReplyCall(index=0, name="x"),
+        Called(index=0, name="x"),
         ENDED,
     )
     assert types(events) == [

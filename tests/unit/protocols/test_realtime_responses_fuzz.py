@@ -10,26 +10,19 @@ from hypothesis import strategies as st
 from tests.unit.protocols.realtime_client import Client, Event, committed, final, started, stopped
 
 from kikitori.live.events import EndReason, FinalFailed
+from kikitori.llm.talking import Called, Ended, Said
 from kikitori.protocols.actions import Reply, StopReply
 from kikitori.protocols.openai_realtime.responding import Replies
-from kikitori.replies.events import (
-    ReplyCall,
-    ReplyEnded,
-    ReplyEvent,
-    ReplyFailed,
-    ReplySound,
-    ReplySpoken,
-    ReplyText,
-)
+from kikitori.replies.events import ReplyEvent, ReplyFailed, ReplySound, ReplySpoken
 
 TOLD: dict[str, ReplyEvent] = {
-    "text": ReplyText(text="Good. "),
+    "text": Said(text="Good. "),
     "sound": ReplySound(data=bytes(480)),
     "spoken": ReplySpoken(characters=5),
-    "call": ReplyCall(index=0, call_id="c", name="f", arguments="{}"),
-    "other call": ReplyCall(index=1, arguments="{"),
-    "ended": ReplyEnded(reason="stop"),
-    "cut": ReplyEnded(reason="length"),
+    "call": Called(index=0, id="c", name="f", arguments="{}"),
+    "other call": Called(index=1, arguments="{"),
+    "ended": Ended(reason="stop"),
+    "cut": Ended(reason="length"),
     "failed": ReplyFailed(code="x", message="y"),
 }
 STEPS = (

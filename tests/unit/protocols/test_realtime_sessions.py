@@ -394,7 +394,7 @@ def test_a_short_delay_shows_words_sooner() -> None:
     options = options_after({"transcription": asked})
     assert options.agreement is Agreement.FAST
     assert options.interim_seconds < LiveOptions().interim_seconds
-    assert options_after({"transcription": {**asked, "delay": "xhigh"}}).agreement is Agreement.STRICT
+    assert options_after({"transcription": {**asked, "delay": "xhigh"}}).agreement is Agreement.STEADY
 
 
 @pytest.mark.parametrize(("name", "encoding"), [("audio/pcmu", Encoding.MULAW), ("audio/pcma", Encoding.ALAW)])

@@ -13,17 +13,7 @@ from kikitori.audio.pcm import Encoding
 from kikitori.errors import ChatFailed, InvalidOption, SpeechFailed
 from kikitori.llm.talking import Called, Ended, Said, TokenUsage
 from kikitori.replies.desk import MOST_SOUND_SECONDS, ReplyDesk
-from kikitori.replies.events import (
-    ReplyCall,
-    ReplyEnded,
-    ReplyEvent,
-    ReplyFailed,
-    ReplyRequest,
-    ReplySound,
-    ReplySpoken,
-    ReplyText,
-    Spoken,
-)
+from kikitori.replies.events import ReplyEvent, ReplyFailed, ReplyRequest, ReplySound, ReplySpoken, Spoken
 from kikitori.testing import FakeSpeaker, FakeTalkingModel, Hold, until
 from kikitori.tts.speaker import Sound
 
@@ -63,22 +53,22 @@ async def test_sentences_are_spoken_while_the_rest_is_written() -> None:
     hold.release.set()
     await work
     assert [speech.text for speech in speaker.spoken] == ["Good morning.", "And bye."]
-    assert "".join(event.text for event in events if isinstance(event, ReplyText)) == "Good morning. And bye."
-    assert events[-2:] == [ReplySpoken(characters=22), ReplyEnded(reason="stop", usage=STOP.usage)]
+    assert "".join(event.text for event in events if isinstance(event, Said)) == "Good morning. And bye."
+    assert events[-2:] == [ReplySpoken(characters=22), Ended(reason="stop", usage=STOP.usage)]
     assert {(speech.voice, speech.language) for speech in speaker.spoken} == {("alloy", "de")}
 
 
 async def test_thoughts_are_not_told() -> None:
     speaker = FakeSpeaker()
     events = await reply(FakeTalkingModel(Said(text="<think>Hm. "), Said(text="</think>Hello."), STOP), speaker)
-    assert [event.text for event in events if isinstance(event, ReplyText)] == ["Hello."]
+    assert [event.text for event in events if isinstance(event, Said)] == ["Hello."]
     assert [speech.text for speech in speaker.spoken] == ["Hello."]
 
 
 async def test_what_is_only_written_is_not_spoken() -> None:
     speaker = FakeSpeaker()
     events = await reply(FakeTalkingModel(Said(text="Hello."), STOP), speaker, WRITTEN)
-    assert events == [ReplyText(text="Hello."), ReplyEnded(reason="stop", usage=STOP.usage)]
+    assert events == [Said(text="Hello."), Ended(reason="stop", usage=STOP.usage)]
     assert speaker.spoken == []
 
 
@@ -86,7 +76,7 @@ async def test_what_nobody_can_say_is_left_out() -> None:
     speaker = FakeSpeaker()
     events = await reply(FakeTalkingModel(Said(text="**Fine.** 🎉\n***\n"), STOP), speaker)
     assert [speech.text for speech in speaker.spoken] == ["Fine."]
-    assert isinstance(events[-1], ReplyEnded)
+    assert isinstance(events[-1], Ended)
 
 
 async def test_functions_are_passed_on() -> None:
@@ -98,9 +88,9 @@ async def test_functions_are_passed_on() -> None:
     )
     events = await reply(model, FakeSpeaker(), request)
     assert events == [
-        ReplyCall(index=0, call_id="call_1", name="weather"),
-        ReplyCall(index=0, arguments="{}"),
-        ReplyEnded(reason="tool_calls"),
+        Called(index=0, id="call_1", name="weather"),
+        Called(index=0, arguments="{}"),
+        Ended(reason="tool_calls"),
     ]
     (asked,) = model.asked
     assert (asked.tools, asked.tool_choice, asked.max_tokens) == (request.tools, "auto", 7)

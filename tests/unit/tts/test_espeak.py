@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from kikitori.errors import InvalidOption, SpeechFailed
+from kikitori.testing import until
 from kikitori.tts import espeak
-from kikitori.tts.espeak import PROGRAM, EspeakSpeaker
+from kikitori.tts.espeak import PROGRAM, SPARES, EspeakSpeaker
 from kikitori.tts.speaker import Sound
 
 SENTENCE = "Good morning, how are you today?"
@@ -44,15 +45,6 @@ def _workers() -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
-
-
-async def _settled() -> list[psutil.Process]:
-    """The processes when as many as there should be wait for a text."""
-    counts: list[int] = []
-    while len(counts) < 5 or len(set(counts[-5:])) > 1:
-        counts.append(len(_workers()))
-        await asyncio.sleep(0.05)
-    return _workers()
 
 
 async def _all(sounds: AsyncGenerator[Sound, None]) -> list[Sound]:
@@ -109,8 +101,8 @@ async def test_the_default_voice_comes_first() -> None:
 async def test_closing_kills_the_process(speaker: EspeakSpeaker) -> None:
     async with aclosing(speaker.speak("a long word " * 2_000)) as sounds:
         await anext(sounds)
-        before = await _settled()
-    assert len(await _settled()) == len(before) - 1
+        await until(lambda: len(_workers()) == SPARES + 1)
+    await until(lambda: len(_workers()) == SPARES)
 
 
 async def test_a_long_text_is_spoken_to_its_end(speaker: EspeakSpeaker) -> None:

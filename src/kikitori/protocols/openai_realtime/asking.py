@@ -24,7 +24,7 @@ from kikitori.protocols.openai_realtime.checks import (
     obj,
     text,
 )
-from kikitori.protocols.openai_realtime.conversation import Conversation
+from kikitori.protocols.openai_realtime.conversation import Conversation, Item
 from kikitori.protocols.openai_realtime.items import created
 from kikitori.protocols.openai_realtime.listening import TELEPHONE_RATE
 from kikitori.protocols.openai_realtime.problems import Problem, invalid
@@ -55,12 +55,13 @@ class Asked:
     max_output_tokens: Any
     """A number, or ``inf``."""
     temperature: float | None
+    parallel_tool_calls: bool | None
+    effort: str
+    """How much a model that reasons shall think."""
     metadata: Mapping[str, str] | None
     in_conversation: bool
-    context: tuple[Body, ...] | None
-    """Items that take the place of the conversation."""
-    tuned: bool = True
-    """The session asks for nothing that is not here."""
+    context: tuple[Item, ...] | None
+    """They take the place of the conversation."""
 
     @property
     def voice_name(self) -> str:
@@ -105,7 +106,7 @@ _FIELDS: Fields = {
     "output_modalities": nullable(_modalities),
     "parallel_tool_calls": nullable(flag),
     "prompt": anything,
-    "reasoning": anything,
+    "reasoning": fields.reasoning,
     "tool_choice": nullable(fields.tool_choice),
     "tools": fields.tools,
     # The beta's:
@@ -139,6 +140,8 @@ def asked(
         max_output_tokens=_first(checked, "max_output_tokens", "max_response_output_tokens")
         or session["max_output_tokens"],
         temperature=_over(session.get("temperature"), checked.get("temperature")),
+        parallel_tool_calls=_over(session.get("parallel_tool_calls"), checked.get("parallel_tool_calls")),
+        effort=(_first(checked, "reasoning") or session.get("reasoning") or {}).get("effort", ""),
         metadata=checked.get("metadata"),
         in_conversation=checked.get("conversation", "auto") == "auto",
         context=_context(checked.get("input"), conversation, new_id),
@@ -147,24 +150,24 @@ def asked(
 
 def _context(
     given: list[Body] | None, conversation: Conversation, new_id: Callable[[str], str]
-) -> tuple[Body, ...] | None:
+) -> tuple[Item, ...] | None:
     if given is None:
         return None
     return tuple(_item(entry, number, conversation, new_id) for number, entry in enumerate(given))
 
 
-def _item(entry: Body, number: int, conversation: Conversation, new_id: Callable[[str], str]) -> Body:
+def _item(entry: Body, number: int, conversation: Conversation, new_id: Callable[[str], str]) -> Item:
     path = f"response.input[{number}]"
     if entry.get("type") != OTHER_INPUT:
         try:
-            return created(entry, id=new_id("item")).body
+            return created(entry, id=new_id("item"))
         except Problem as problem:
             param = (problem.param or "item").replace("item", path, 1)
             raise Problem(problem.code, f"{path}: {problem.message}", param) from None
     id = text(MAX_NAME)(entry.get("id"), f"{path}.id")
     if (item := conversation.get(id)) is None:
         raise Problem("invalid_value", "There is no item with this id.", f"{path}.id")
-    return item.read
+    return item
 
 
 def _first(given: Body, *names: str) -> Any:

@@ -154,7 +154,7 @@ def flat_event(event: dict[str, Any]) -> dict[str, Any] | None:
         session = event["session"]
         prefix = "transcription_" if session["type"] == TRANSCRIPTION else ""
         return {**event, "type": prefix + kind, "session": flat_session(session)}
-    if kind == "conversation.item.done":
+    if kind in ("conversation.item.done", "input_audio_buffer.timeout_triggered"):
         return None
     if kind == "conversation.item.added":
         event = {**event, "type": "conversation.item.created"}

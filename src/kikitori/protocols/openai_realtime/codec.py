@@ -9,12 +9,13 @@ from typing import Any
 
 from kikitori.errors import KikitoriError
 from kikitori.live.events import LiveEvent
-from kikitori.live.options import LiveOptions
+from kikitori.live.options import LiveOptions, TurnDetection
 from kikitori.protocols.actions import Action, Clear, Close, Commit, Configure, End, Feed, Open, Send
 from kikitori.protocols.openai_realtime import beta, item_events
 from kikitori.protocols.openai_realtime.checks import MAX_NAME, mapping
 from kikitori.protocols.openai_realtime.conversation import Conversation, decoded_audio
-from kikitori.protocols.openai_realtime.fields import REALTIME, TRANSCRIPTION, checked_change, kind_of
+from kikitori.protocols.openai_realtime.fields import LOGPROBS, REALTIME, TRANSCRIPTION, checked_change, kind_of
+from kikitori.protocols.openai_realtime.given_audio import Ear, GivenAudio
 from kikitori.protocols.openai_realtime.hearing import Hearing
 from kikitori.protocols.openai_realtime.ids import new_id
 from kikitori.protocols.openai_realtime.items import MAX_APPEND_BYTES
@@ -68,8 +69,9 @@ class RealtimeCodec:
         self._start: Start | None = None
         self._conversation = Conversation()
         self._hearing = Hearing(self._conversation, session=lambda: self._session, new_id=new_id)
+        self._given = GivenAudio(self._conversation, self._hearing, ear=self._ear)
         self._responder: Responder = ModelResponder(
-            replies, self._conversation, self._hearing, session=lambda: self._session, new_id=new_id
+            replies, self._conversation, self._hearing, self._given, session=lambda: self._session, new_id=new_id
         )
         self._is_open = False
         self._over = False
@@ -137,6 +139,9 @@ class RealtimeCodec:
         return []
 
     def event(self, event: LiveEvent, stream: str = "") -> Sequence[Action]:
+        if stream:
+            self._given.event(stream, event)
+            return []
         heard = self._send(*self._hearing.events(event))
         return [*heard, *self._out(self._responder.heard(event))]
 
@@ -146,6 +151,8 @@ class RealtimeCodec:
 
     def failed(self, error: KikitoriError, stream: str = "") -> Sequence[Action]:
         """A session that cannot be opened is the end of the socket; one that cannot be changed stays as it was."""
+        if stream:
+            return self._out([*self._given.failed(stream, error), *self._responder.understood()])
         problem = problem_of(error)
         if self._updating is not None:
             before, event_id = self._updating
@@ -163,6 +170,8 @@ class RealtimeCodec:
         return [*self._problem(Problem("session_expired", message)), End()]
 
     def ended(self, stream: str = "") -> Sequence[Action]:
+        if stream:
+            return self._out([*self._given.ended(stream), *self._responder.understood()])
         if self._over:
             return [Close(code=EXPIRED_CLOSE, reason=f"{INVALID_REQUEST}.session_expired")]
         return [self._broken] if self._broken else []
@@ -205,7 +214,8 @@ class RealtimeCodec:
         self._responder.check_update(base, session)
         self._start = replace(start, session=session, may_switch=False)
         self._updating = start, event.get("event_id")
-        return [*self._configure(base), *self._send({"type": "session.updated", "session": session})]
+        told = self._send({"type": "session.updated", "session": session})
+        return [*self._configure(base), *told, *self._out(self._responder.updated())]
 
     def _configure(self, before: Event) -> Sequence[Action]:
         """What follows is done only if this can be done; ``failed`` takes it back."""
@@ -229,9 +239,10 @@ class RealtimeCodec:
         return [Clear()]
 
     def _create_item(self, event: Event) -> Sequence[Action]:
-        made = item_events.create(self._conversation, event, self._new_id)
+        item, previous = item_events.described(self._conversation, event, self._new_id)
+        listening = self._given.take(item)
         self._begin_talking()
-        return self._send(*made)
+        return [*self._send(*item_events.added(self._conversation, item, previous)), *listening]
 
     def _retrieve_item(self, event: Event) -> Sequence[Action]:
         return self._send(*item_events.retrieve(self._conversation, event, input_format(self._session)))
@@ -260,6 +271,19 @@ class RealtimeCodec:
 
     def _live_options(self, session: Event) -> LiveOptions:
         return live_options(session, self._defaults, always=self._answers and session["type"] == REALTIME)
+
+    def _ear(self) -> Ear | None:
+        """For audio that clients put in as items: like a turn that the client has committed."""
+        session = self._session
+        shown = session["audio"]["input"]["transcription"] is not None
+        if not (shown or self._responder.listens):
+            return None
+        return Ear(
+            options=replace(self._live_options(session), turns=TurnDetection.MANUAL, interim=False),
+            format=input_format(session),
+            shown=shown,
+            logprobs=LOGPROBS in (session["include"] or []),
+        )
 
     def _begin_talking(self) -> None:
         if self._started.may_switch:

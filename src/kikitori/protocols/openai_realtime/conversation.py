@@ -7,7 +7,7 @@ import binascii
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kikitori.audio import pcm
@@ -63,8 +63,10 @@ class Item:
     """What the session heard, at 16 kHz."""
     given: bytes = b""
     """What the client put in, or a reply said, in the format of the session then."""
-    understood: str | None = None
-    """What its audio says, also where the client does not want to know."""
+    unheard: dict[int, bytes] = field(default_factory=dict)
+    """By their places in its content: parts the client put in, until somebody takes them to listen."""
+    understood: dict[int, str] = field(default_factory=dict)
+    """What they say, also where the client does not want to know."""
     voice: ReplyVoice | None = None
     """Of a spoken reply that is complete."""
 
@@ -75,11 +77,11 @@ class Item:
     @property
     def read(self) -> dict[str, Any]:
         """The item as one reads it who answers."""
-        if self.understood is None:
+        if not self.understood:
             return self.body
         content = [
-            {**part, "transcript": self.understood} if part["type"] == "input_audio" else part
-            for part in self.body["content"]
+            {**part, "transcript": self.understood[at]} if at in self.understood else part
+            for at, part in enumerate(self.body["content"])
         ]
         return {**self.body, "content": content}
 
@@ -149,10 +151,10 @@ class Conversation:
         """All of them, as one reads them who answers."""
         return [item.read for item in self._items.values()]
 
-    def understand(self, id: str, text: str) -> None:
-        """What the audio of an item says, whether it is shown or not."""
+    def understand(self, id: str, text: str, index: int = 0) -> None:
+        """What the audio of an item says, whether it is shown or not; ``index``: of which part of it."""
         if item := self._items.get(id):
-            item.understood = text
+            item.understood[index] = text
             item.size += len(text)
             self._bytes += len(text)
 
@@ -166,11 +168,12 @@ class Conversation:
         item.body, item.size, item.heard, item.given, item.voice = body, size, None, audio, voice
         self._make_room(id)
 
-    def hear(self, id: str, transcript: str) -> None:
+    def hear(self, id: str, transcript: str, index: int = 0) -> None:
         """The audio of an item has become text."""
         if (item := self._items.get(id)) is None:
             return
-        content = [{**part, "transcript": transcript} for part in item.body["content"]]
+        content = list(item.body["content"])
+        content[index] = {**content[index], "transcript": transcript}
         item.body = {**item.body, "content": content}
         self._bytes += len(transcript)
         item.size += len(transcript)

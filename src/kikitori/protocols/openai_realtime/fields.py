@@ -175,6 +175,8 @@ tracing = nullable(
     )
 )
 
+reasoning = nullable(obj({"effort": choice("minimal", "low", "medium", "high", "xhigh")}))
+
 TRANSCRIPTION_FIELDS: Fields = {"type": choice(*KINDS), "audio": obj({"input": obj(_INPUT)}), "include": include}
 REALTIME_FIELDS: Fields = {
     "type": choice(*KINDS),
@@ -201,7 +203,7 @@ REALTIME_FIELDS: Fields = {
         )
     ),
     "parallel_tool_calls": flag,
-    "reasoning": nullable(obj({"effort": choice("minimal", "low", "medium", "high", "xhigh")})),
+    "reasoning": reasoning,
 }
 FIELDS = {TRANSCRIPTION: TRANSCRIPTION_FIELDS, REALTIME: REALTIME_FIELDS}
 

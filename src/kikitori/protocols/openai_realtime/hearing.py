@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +15,7 @@ from kikitori.live.events import (
     FinalFailed,
     Interim,
     LiveEvent,
+    NobodySpoke,
     SpeechStarted,
     SpeechStopped,
 )
@@ -27,6 +28,8 @@ from kikitori.protocols.openai_realtime.turns import Turn
 from kikitori.types import SAMPLE_RATE
 
 LEAST_COMMIT_MS = 100
+SAID_NOTHING = "(says nothing)"
+"""What one reads who answers a silence in which somebody was waited for."""
 
 Event = dict[str, Any]
 
@@ -41,6 +44,8 @@ class Hearing:
         self._turns: dict[int, Turn] = {}
         self._understanding: dict[int, str] = {}
         """Utterances that are complete and not decided, and their items."""
+        self._apart: Counter[str] = Counter()
+        """Parts of items that are listened to elsewhere."""
         self.language = ""
         """What was spoken last, as far as it is known."""
         self._commits: deque[str | None] = deque()
@@ -52,7 +57,15 @@ class Hearing:
     @property
     def not_understood(self) -> set[str]:
         """Items whose audio is not text yet."""
-        return set(self._understanding.values())
+        return {*self._understanding.values(), *+self._apart}
+
+    def hear_apart(self, item: str) -> None:
+        """A part of ``item`` is being listened to beside what people say."""
+        self._apart[item] += 1
+
+    def heard_apart(self, item: str, language: str) -> None:
+        self._apart[item] -= 1
+        self.language = language or self.language
 
     @property
     def committing(self) -> bool:
@@ -75,6 +88,10 @@ class Hearing:
             case SpeechStopped():
                 facts = {"audio_end_ms": _ms(event.end), "item_id": self._turn(event.utterance).item}
                 return [{"type": "input_audio_buffer.speech_stopped", **facts}]
+            case NobodySpoke():
+                times = {"audio_start_ms": _ms(event.start), "audio_end_ms": _ms(event.end)}
+                item = self._turn(event.utterance).item
+                return [{"type": "input_audio_buffer.timeout_triggered", **times, "item_id": item}]
             case Committed():
                 return self._committed(event)
             case CommitRefused():
@@ -111,7 +128,8 @@ class Hearing:
         turn = self._turns.pop(event.utterance, None)
         self._understanding.pop(event.utterance, None)
         if turn is not None and isinstance(event, Final):
-            self._conversation.understand(turn.item, event.text.strip())
+            text = SAID_NOTHING if event.reason is EndReason.UNBROKEN else event.text.strip()
+            self._conversation.understand(turn.item, text)
             self.language = event.language or self.language
         if turn is None or not turn.transcribed:
             return []

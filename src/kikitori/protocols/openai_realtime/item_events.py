@@ -15,15 +15,17 @@ Event = dict[str, Any]
 MAX_NUMBER = 2**31 - 1
 
 
-def create(conversation: Conversation, event: Mapping[str, Any], new_id: Callable[[str], str]) -> list[Event]:
-    """``conversation.item.create``. Raises Problem, and nothing is added."""
+def described(
+    conversation: Conversation, event: Mapping[str, Any], new_id: Callable[[str], str]
+) -> tuple[Item, str | None]:
+    """The item of a ``conversation.item.create``, and behind which one it shall stand. Raises Problem."""
     if "item" not in event:
         raise missing("item")
     previous = conversation.place(nullable(text(MAX_NAME))(event.get("previous_item_id"), "previous_item_id"))
     item = created(event["item"], id=new_id("item"))
     if item.body["id"] in conversation:
         raise Problem("invalid_value", f"There is an item {item.body['id']!r} already.", "item.id")
-    return added(conversation, item, previous)
+    return item, previous
 
 
 def added(conversation: Conversation, item: Item, previous: str | None) -> list[Event]:

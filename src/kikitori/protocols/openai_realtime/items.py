@@ -114,10 +114,11 @@ def _message(given: dict[str, Any], id: str) -> Item:
     known = {**_COMMON, "role": anything, "content": listed(_PARTS[role]), "phase": nullable(_name)}
     body = {"status": "completed", **obj(known, required=("content",))(given, "item")}
     body["id"] = body.get("id") or id
-    audio = b"".join(part.pop("audio") for part in body["content"] if "audio" in part)
+    audio = {at: part.pop("audio") for at, part in enumerate(body["content"]) if "audio" in part}
     for part in body["content"]:
         if part["type"] == "text":
             part["type"] = "output_text"
         if part["type"] == "input_audio":
             part.setdefault("transcript", None)
-    return Item(body, item_size(body), given=audio[:MAX_EVENT_BYTES])
+    unheard = {at: data for at, data in audio.items() if body["content"][at]["transcript"] is None}
+    return Item(body, item_size(body), given=b"".join(audio.values())[:MAX_EVENT_BYTES], unheard=unheard)

@@ -24,7 +24,7 @@ _DELAYS: dict[str, dict[str, Any]] = {
     "low": {"agreement": Agreement.FAST, "interim_seconds": 0.7},
     "medium": {},
     "high": {"agreement": Agreement.STRICT},
-    "xhigh": {"agreement": Agreement.STRICT, "interim_seconds": 2.0},
+    "xhigh": {"agreement": Agreement.STEADY},
 }
 """How soon words are shown, against how often they are wrong."""
 

@@ -20,27 +20,19 @@ from kikitori.live.events import (
     LiveEvent,
     SpeechStarted,
 )
-from kikitori.protocols.actions import Action, Reply, StopReply
+from kikitori.llm.talking import Called, Ended, Said
+from kikitori.protocols.actions import Action, AwaitSpeech, Reply, StopReply
 from kikitori.protocols.openai_realtime.asking import Asked, asked
 from kikitori.protocols.openai_realtime.checks import MAX_NAME, text
 from kikitori.protocols.openai_realtime.context import chat_tool_choice, chat_tools, messages, tokens
 from kikitori.protocols.openai_realtime.conversation import Conversation
 from kikitori.protocols.openai_realtime.fields import REALTIME
+from kikitori.protocols.openai_realtime.given_audio import GivenAudio
 from kikitori.protocols.openai_realtime.hearing import Hearing
 from kikitori.protocols.openai_realtime.problems import SERVER_ERROR, Problem
 from kikitori.protocols.openai_realtime.responses import Response, Status
 from kikitori.protocols.openai_realtime.sessions import Session
-from kikitori.replies.events import (
-    ReplyCall,
-    ReplyEnded,
-    ReplyEvent,
-    ReplyFailed,
-    ReplyRequest,
-    ReplySound,
-    ReplySpoken,
-    ReplyText,
-    Spoken,
-)
+from kikitori.replies.events import ReplyEvent, ReplyFailed, ReplyRequest, ReplySound, ReplySpoken, Spoken
 
 Event = dict[str, Any]
 Output: TypeAlias = Event | Action
@@ -81,6 +73,14 @@ class Responder(Protocol):
         """Raises Problem for what cannot change any more."""
         ...
 
+    def updated(self) -> list[Output]:
+        """The session is another one."""
+        ...
+
+    def understood(self) -> list[Output]:
+        """An item has become text, or never will."""
+        ...
+
     def heard(self, event: LiveEvent) -> list[Output]:
         """The session said something; ``Hearing`` knows it already."""
         ...
@@ -98,11 +98,12 @@ class ModelResponder:
         replies: Replies,
         conversation: Conversation,
         hearing: Hearing,
+        given: GivenAudio,
         *,
         session: Callable[[], Session],
         new_id: Callable[[str], str],
     ) -> None:
-        self._replies, self._conversation, self._hearing = replies, conversation, hearing
+        self._replies, self._conversation, self._hearing, self._given = replies, conversation, hearing, given
         self._session, self._new_id = session, new_id
         self._conversation_id = ""
         self._running: dict[str, Response] = {}
@@ -117,6 +118,8 @@ class ModelResponder:
         """Something was understood since the last answer."""
         self._misheard: FinalFailed | None = None
         self._has_spoken = False
+        self._awaits = False
+        """The session tells when nobody speaks after the last response."""
 
     @property
     def listens(self) -> bool:
@@ -137,7 +140,8 @@ class ModelResponder:
             )
         if not wanted.in_conversation and len(self._running) >= MAX_BESIDE:
             raise Problem("rate_limit_exceeded", f"{MAX_BESIDE} responses are running. Wait until one is done.")
-        return self._make(wanted)
+        listening = self._given.take(*(wanted.context or ())) if self.listens else []
+        return [*self._make(wanted), *listening]
 
     def cancel(self, event: Mapping[str, Any]) -> list[Output]:
         id = event.get("response_id")
@@ -159,6 +163,12 @@ class ModelResponder:
                 "session.audio.output.voice",
             )
 
+    def updated(self) -> list[Output]:
+        return [] if self._patience else self._await_nobody()
+
+    def understood(self) -> list[Output]:
+        return self._go_on()
+
     # What the session hears
 
     def heard(self, event: LiveEvent) -> list[Output]:
@@ -168,6 +178,10 @@ class ModelResponder:
             case SpeechStarted():
                 if self._active is not None and self._turns("interrupt_response"):
                     return self._stop(self._active, "turn_detected")
+            case Committed(reason=EndReason.UNBROKEN):
+                self._owed = self._said = self._active is None
+                self._awaits = False
+                return self._go_on()
             case Committed():
                 if event.reason in (EndReason.PAUSE, EndReason.LONGEST):
                     self._owed = self._owed or self._turns("create_response")
@@ -205,7 +219,7 @@ class ModelResponder:
         said, misheard = self._said, self._misheard
         self._owed, self._said, self._misheard = False, False, None
         if not said and misheard is None:
-            return []
+            return self._await_speech(0.0) if self._awaits else []
         wanted = asked({}, self._session(), self._conversation, self._new_id)
         if said or misheard is None:
             return self._make(wanted)
@@ -235,17 +249,22 @@ class ModelResponder:
         response = self._new_response(wanted)
         if wanted.in_conversation:
             self._owed, self._said, self._misheard = False, False, None
-        # Without a language model it fails, whatever was said.
-        waits = self.listens and wanted.context is None
-        unclear = None if self._hearing.committing else self._hearing.not_understood
-        self._waiting[response.id] = unclear if waits else set()
+        self._waiting[response.id] = self._unclear(wanted)
         begun = self._begin(response) if self._waiting[response.id] == set() else []
-        return [*response.begin(), *begun]
+        return [*(self._await_nobody() if wanted.in_conversation else []), *response.begin(), *begun]
+
+    def _unclear(self, wanted: Asked) -> set[str] | None:
+        """What has to be understood first; None: that is not known yet."""
+        if not self.listens:  # it fails, whatever was said
+            return set()
+        if wanted.context is not None:
+            return self._hearing.not_understood & {item.body["id"] for item in wanted.context}
+        return None if self._hearing.committing else self._hearing.not_understood
 
     def _begin(self, response: Response) -> list[Output]:
         del self._waiting[response.id]
         wanted = response.asked
-        items = self._conversation.items() if wanted.context is None else wanted.context
+        items = self._conversation.items() if wanted.context is None else [item.read for item in wanted.context]
         read = messages(items, wanted.instructions, context_tokens=self._replies.context_tokens)
         response.input_tokens = sum(map(tokens, read))
         tools = chat_tools(wanted.tools)
@@ -264,6 +283,8 @@ class ModelResponder:
             tool_choice=chat_tool_choice(wanted.tool_choice) if tools else None,
             max_tokens=None if wanted.max_output_tokens == "inf" else wanted.max_output_tokens,
             temperature=wanted.temperature,
+            parallel_tool_calls=wanted.parallel_tool_calls if tools else None,
+            effort=wanted.effort,
         )
         return [Reply(id=response.id, request=request)]
 
@@ -272,9 +293,9 @@ class ModelResponder:
         if response is None:
             return []
         match event:
-            case ReplyText(text=delta):
+            case Said(text=delta):
                 return self._within_limit(response, len(delta), response.text(delta))
-            case ReplyCall(arguments=arguments):
+            case Called(arguments=arguments):
                 return self._within_limit(response, len(arguments), response.call(event))
             case ReplySound(data=data):
                 self._has_spoken = self._has_spoken or response.asked.in_conversation
@@ -282,7 +303,7 @@ class ModelResponder:
             case ReplySpoken(characters=characters):
                 response.spoken(characters)
                 return []
-            case ReplyEnded():
+            case Ended():
                 return self._end(response, *_ending(event.reason), event.usage)
             case ReplyFailed():
                 return self._fail(response, event.code, event.message)
@@ -307,7 +328,28 @@ class ModelResponder:
     ) -> list[Output]:
         del self._running[response.id], self._lengths[response.id]
         self._waiting.pop(response.id, None)
-        return [*response.finish(status, details, usage), *self._go_on()]
+        answers = response.asked.in_conversation and status is not Status.FAILED
+        waits = self._await_speech(response.sound_seconds) if answers else []
+        return [*response.finish(status, details, usage), *waits, *self._go_on()]
+
+    # Silence after a response
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds in which somebody should speak after a response."""
+        detection = self._session()["audio"]["input"]["turn_detection"]
+        timeout = detection.get("idle_timeout_ms") if detection else None
+        return timeout / 1_000 if timeout else None
+
+    def _await_speech(self, after: float) -> list[Output]:
+        """``after``: so long is what was said still to be heard."""
+        patience = self._patience
+        self._awaits = patience is not None
+        return [AwaitSpeech(after=after, patience=patience)] if patience else []
+
+    def _await_nobody(self) -> list[Output]:
+        waited, self._awaits = self._awaits, False
+        return [AwaitSpeech(patience=None)] if waited else []
 
 
 def _ending(reason: str) -> tuple[Status, Mapping[str, Any] | None]:

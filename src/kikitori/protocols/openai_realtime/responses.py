@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from kikitori.llm.talking import TokenUsage
+from kikitori.llm.talking import Called, TokenUsage
 from kikitori.protocols.openai_realtime.asking import Asked
 from kikitori.protocols.openai_realtime.context import BYTES_PER_TOKEN
 from kikitori.protocols.openai_realtime.conversation import MAX_EVENT_BYTES, Conversation, Item, ReplyVoice, item_size
-from kikitori.replies.events import ReplyCall
 
 Event = dict[str, Any]
 MS = 1_000
@@ -81,8 +80,8 @@ class Response:
         return self.asked.modality == "audio"
 
     @property
-    def has_sound(self) -> bool:
-        return self._message is not None and self._message.sound_bytes > 0
+    def sound_seconds(self) -> float:
+        return self._milliseconds(self._message) / MS if self._message is not None else 0.0
 
     def begin(self) -> list[Event]:
         return [{"type": "response.created", "response": self.body()}]
@@ -123,13 +122,13 @@ class Response:
         if self._message is not None:
             self._message.marks.append((self._milliseconds(self._message), characters))
 
-    def call(self, piece: ReplyCall) -> list[Event]:
+    def call(self, piece: Called) -> list[Event]:
         events: list[Event] = []
         if (call := self._calls.get(piece.index)) is None:
             call = self._calls[piece.index] = _Call(
                 item=self._new_id("item"),
                 output_index=self._next_index(),
-                call_id=piece.call_id or self._new_id("call"),
+                call_id=piece.id or self._new_id("call"),
                 name=piece.name,
             )
             events = self._add_item(call.output_index, self._call_body(call, Status.IN_PROGRESS))

@@ -28,6 +28,8 @@ class Turn:
     """The client knows its item."""
     transcribed: bool = True
     """Its text is wanted."""
+    content_index: int = 0
+    """Which part of the item it is."""
 
     def grow(self) -> Iterator[dict[str, Any]]:
         """A delta for what is stable and was not sent; none before the client knows of the item."""
@@ -45,8 +47,7 @@ class Turn:
             yield self._delta(rest, logprobs=None if self.sent else sure)
         yield {
             "type": f"{TRANSCRIPTION_EVENT}.completed",
-            "item_id": self.item,
-            "content_index": 0,
+            **self._place,
             "transcript": text,
             "logprobs": sure,
             **({"languages": [{"code": final.language}]} if final.language else {}),
@@ -55,21 +56,14 @@ class Turn:
 
     def fail(self, failed: FinalFailed) -> dict[str, Any]:
         error = {"type": "transcription_error", "code": failed.code, "message": failed.message, "param": None}
-        return {
-            "type": f"{TRANSCRIPTION_EVENT}.failed",
-            "item_id": self.item,
-            "content_index": 0,
-            "error": error,
-        }
+        return {"type": f"{TRANSCRIPTION_EVENT}.failed", **self._place, "error": error}
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.item, "content_index": self.content_index}
 
     def _delta(self, text: str, *, logprobs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        return {
-            "type": f"{TRANSCRIPTION_EVENT}.delta",
-            "item_id": self.item,
-            "content_index": 0,
-            "delta": text,
-            "logprobs": logprobs,
-        }
+        return {"type": f"{TRANSCRIPTION_EVENT}.delta", **self._place, "delta": text, "logprobs": logprobs}
 
 
 def _rest(text: str, sent: str) -> str:
