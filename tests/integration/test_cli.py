@@ -1,4 +1,7 @@
-"""``kikitori transcribe`` as people run it: a process of its own, real recordings, pipes, a terminal, Ctrl-C."""
+"""``kikitori transcribe`` as people run it: real recordings, pipes, a terminal, Ctrl-C.
+
+What is about processes runs in one of its own. The others run in this one: to start another takes longer than they do.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,15 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.log_state import log_as_before
+from typer.testing import CliRunner
+
+from kikitori.cli.root import app
 
 Samples = Mapping[str, Any]
 PATIENCE_SECONDS = 300.0
@@ -31,9 +39,24 @@ class Kikitori:
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
-        self.command = [sys.executable, "-m", "kikitori", "transcribe", "--model", str(model), "--cpu-threads", "1"]
+        self.arguments = ["transcribe", "--model", str(model), "--cpu-threads", "1"]
+        self.command = [sys.executable, "-m", "kikitori", *self.arguments]
         self.environment = {**os.environ, "KIKITORI_DATA_DIR": str(folder / "data")}
         del self.environment["PYTHONASYNCIODEBUG"]  # it logs what takes long on a busy machine
+
+    def here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As ``run``, in this process."""
+        return self.invoke(*self.arguments, *arguments)
+
+    def invoke(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Any command, in this process."""
+        with chdir(self.folder), log_as_before(), pytest.MonkeyPatch.context() as patch:
+            patch.delenv("PYTHONASYNCIODEBUG")
+            patch.setenv("KIKITORI_DATA_DIR", self.environment["KIKITORI_DATA_DIR"])
+            done = CliRunner().invoke(app, arguments)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+        assert "Traceback" not in done.stderr, done.stderr
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -73,7 +96,7 @@ def test_the_answer_is_what_the_library_hears(kikitori: Kikitori, samples: Sampl
     sample = samples["ko_04"]
     library = WhisperModel(str(mini_model), device="cpu", compute_type="default", cpu_threads=1)
     heard, _ = library.transcribe(str(sample.path), language="ko", beam_size=3, temperature=0.0)
-    done = kikitori.run(str(sample.path), "-l", "korean", "--beam-size", "3", "--temperature", "0", "-f", "json", "-q")
+    done = kikitori.here(str(sample.path), "-l", "korean", "--beam-size", "3", "--temperature", "0", "-f", "json", "-q")
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
     assert [(each["text"], each["tokens"]) for each in answer["segments"]] == [(s.text, s.tokens) for s in heard]
@@ -81,7 +104,7 @@ def test_the_answer_is_what_the_library_hears(kikitori: Kikitori, samples: Sampl
 
 
 def test_folders_patterns_and_a_bad_file_among_good_ones(kikitori: Kikitori, media: Path, samples: Samples) -> None:
-    done = kikitori.run("media/deep", "media/*.mp3", "none.wav", "media/b.wav", "-j", "1")
+    done = kikitori.here("media/deep", "media/*.mp3", "none.wav", "media/b.wav", "-j", "1")
     assert done.returncode == 1
     assert done.stdout == (
         f"==> media/deep/a.wav <==\n{samples['ja_01'].text}\n\n==> media/b.wav <==\n{samples['en_01'].text}\n"
@@ -96,7 +119,7 @@ def test_folders_patterns_and_a_bad_file_among_good_ones(kikitori: Kikitori, med
 
 def test_files_are_written_for_each_recording_and_format(kikitori: Kikitori, media: Path, samples: Samples) -> None:
     shutil.copy(samples["en_02"].path, media / "deep" / "b.wav")
-    done = kikitori.run("media", "-f", "txt,srt", "-f", "json", "-o", "out", "--word-timestamps")
+    done = kikitori.here("media", "-f", "txt,srt", "-f", "json", "-o", "out", "--word-timestamps")
     assert (done.returncode, done.stdout) == (1, "")
     out = kikitori.folder / "out"
     names = [f"{name}.{suffix}" for name in ("a", "b.wav", "b.wav-2") for suffix in ("json", "srt", "txt")]
@@ -107,7 +130,7 @@ def test_files_are_written_for_each_recording_and_format(kikitori: Kikitori, med
 
 
 def test_subtitles_follow_the_layout(kikitori: Kikitori, samples: Samples) -> None:
-    done = kikitori.run(
+    done = kikitori.here(
         str(samples["en_multi_40s"].path), "-f", "vtt", "--max-line-width", "16", "--max-lines", "1", "-q"
     )
     lines = [line for line in done.stdout.splitlines()[1:] if line and "-->" not in line]
@@ -144,7 +167,7 @@ def test_what_goes_wrong_is_a_line_and_a_code(
     kikitori: Kikitori, media: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     shutil.copy(media / "b.wav", kikitori.folder / "x.wav")
-    done = kikitori.run(*arguments)
+    done = kikitori.here(*arguments)
     assert words in done.stderr
     assert (done.returncode, done.stdout) == (code, "")
 
@@ -172,7 +195,7 @@ def test_without_a_whisper_model_the_embedded_engine_hears(tmp_path: Path, hello
     assert (done.returncode, done.stdout) == (0, "hello and welcome\n")
     assert "PocketSphinx is used instead" in done.stderr
     assert "kikitori models pull base" in done.stderr
-    refused = kikitori.run(str(hello_wav), str(hello_wav.parent), "--task", "translate", "--offline")
+    refused = kikitori.here(str(hello_wav), str(hello_wav.parent), "--task", "translate", "--offline")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.splitlines()[-1].endswith("Engines that can: whisper, openai, openai_whisper.")
 
@@ -207,7 +230,7 @@ def server(mini_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def test_a_server_answers_the_same(kikitori: Kikitori, media: Path, samples: Samples, server: str) -> None:
     here, there = (
-        kikitori.run("media/b.wav", "media/deep", "-f", "json", "-q", "--word-timestamps", *where)
+        kikitori.here("media/b.wav", "media/deep", "-f", "json", "-q", "--word-timestamps", *where)
         for where in ((), ("--url", server))
     )
     assert (here.returncode, there.returncode) == (0, 0)
@@ -229,7 +252,7 @@ def test_a_server_tells_what_is_wrong(kikitori: Kikitori, media: Path, samples: 
         "b.txt": samples["en_01"].text,
         "stdin.txt": samples["ko_04"].text,
     }
-    refused = kikitori.run("media", "--url", server, "--model", "nonesuch")
+    refused = kikitori.here("media", "--url", server, "--model", "nonesuch")
     assert (refused.returncode, refused.stdout) == (3, "")
 
 
@@ -237,16 +260,14 @@ def test_a_server_that_cannot_start_says_why_in_one_line(kikitori: Kikitori, ser
     port = server.rpartition(":")[2]
     for arguments, code, words in (
         (["--port", port], 3, f"Port {port} of 127.0.0.1 cannot be used"),
-        (["--port", "0", "--host", "0.0.0.0"], 1, "kikitori keys create"),
-        (["--port", "0", "--tls-cert", "none.pem"], 1, "tls"),
+        (["--port", "0", "--host", "0.0.0.0"], 2, "kikitori keys create"),
+        (["--port", "0", "--tls-cert", "none.pem"], 2, "tls"),
         (["--port", "0", "--database-url", "postgresql://u:s3cret@127.0.0.1:9/d"], 3, "cannot be used"),
     ):
-        command = [sys.executable, "-m", "kikitori", "serve", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=kikitori.folder, env=kikitori.environment)
+        done = kikitori.invoke("serve", *arguments)
         assert done.returncode == code, done.stderr
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("kikitori: ")]
         assert words in line
-        assert "Traceback" not in done.stderr
         assert "s3cret" not in done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -58,10 +59,25 @@ def reachable(address: httpx.URL) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as exc:
-        raise Unavailable(
-            f"The server {address} does not answer ({str(exc) or type(exc).__name__}).",
-            remedy="Check --url, and that the server runs.",
-        ) from exc
+        raise Unavailable(**unanswered(address, exc)) from exc
+
+
+def unanswered(address: httpx.URL, problem: Exception) -> dict[str, str]:
+    """What to say of a server that cannot be reached: the words of an error."""
+    return {
+        "message": f"The server {address} does not answer ({_reason(problem)}).",
+        "remedy": "Check --url, and that the server runs.",
+    }
+
+
+def _reason(problem: BaseException) -> str:
+    """What the system said, where libraries wrap it: ``Connection refused``."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)  # below 0: of a name
+        cause = cause.__cause__ or cause.__context__
+    return str(problem) or type(problem).__name__
 
 
 def form_fields(given: Mapping[str, Any], *, model: str) -> dict[str, str]:

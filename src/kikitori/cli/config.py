@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from kikitori.cli.exits import InvalidSetting
 from kikitori.cli.flags import Flag, shown_default
-from kikitori.errors import InvalidOption
+from kikitori.errors import InvalidInput, InvalidOption
 
 if TYPE_CHECKING:
     from kikitori.settings import Settings
@@ -26,7 +26,8 @@ MODEL_FLAGS = (
     *("model", "device", "device_index", "compute_type", "cpu_threads", "cpu_workers"),
     *("max_batch_size", "offline"),
 )
-PATHS = ("data_dir", "tls_cert", "tls_key", "google_credentials", "tts_piper_voices")
+METAVARS = (("dict", "JSON"), ("list", "TEXT,…"), ("Path", "PATH"), ("int", "N"), ("float", "X"))
+"""What the help shows for a kind of value."""
 NO_FLAG = frozenset(
     {
         *("callback_secret", "former_callback_secret", "llm_api_key", "openai_api_key", "tts_api_key"),
@@ -53,7 +54,7 @@ def _flag(name: str, field: FieldInfo, panel: str) -> Flag:
         name=name,
         help=f"{field.description}{note}",
         panel=panel,
-        metavar="PATH" if name in PATHS else "JSON" if _is_json(field) else "TEXT",
+        metavar=next((metavar for kind, metavar in METAVARS if kind in str(field.annotation)), "TEXT"),
         switch=field.annotation is bool,
         choices=_choices(field),
     )
@@ -81,6 +82,15 @@ def _load(given: dict[str, Any]) -> Settings:
         raise InvalidSetting(
             f"The settings cannot be read: {exc}.", remedy="docs/settings.md shows their forms."
         ) from exc
+
+
+@contextmanager
+def blamed_on_settings() -> Iterator[None]:
+    """What cannot be built from the settings is wrong usage, by its exit code too."""
+    try:
+        yield
+    except InvalidInput as exc:
+        raise InvalidSetting(exc.message, remedy=exc.remedy, param=exc.param) from exc
 
 
 @contextmanager

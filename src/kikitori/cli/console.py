@@ -4,77 +4,67 @@ from __future__ import annotations
 
 import signal
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.exits import ExitCode, InvalidSetting, guarded, say
-from kikitori.cli.flags import SectionedCommand
+from kikitori.cli.flags import with_fields
+from kikitori.cli.shared_flags import DEFAULT_URL, ServerUrl
 from kikitori.errors import InvalidOption
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from kikitori.console.launch import Place
+
+app = App()
 
 
-@app.command(cls=SectionedCommand)
-@guarded
-def console(
-    *,
-    url: Annotated[
-        str,
-        typer.Option(metavar="URL", envvar="KIKITORI_URL", help="The server. Default: http://127.0.0.1:8000."),
-    ] = "",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """What was typed."""
+
+    url: ServerUrl = DEFAULT_URL
     public_url: Annotated[
         str,
         typer.Option(metavar="URL", help="The same server as browsers reach it, where that is another address."),
-    ] = "",
+    ] = ""
     server_cert: Annotated[
         str, typer.Option(metavar="FILE", help="Trust the server that shows exactly this certificate (PEM).")
-    ] = "",
-    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on. Default: 127.0.0.1.")] = "",
+    ] = ""
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, max=65_535, help="Port to listen on; 0 picks a free one. Default: 8501."),
-    ] = None,
-    tls_cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate chain (PEM): serve HTTPS.")] = "",
-    tls_key: Annotated[str, typer.Option(metavar="FILE", help="Private key (PEM) of --tls-cert.")] = "",
+    ] = None
+    tls_cert: Annotated[str, typer.Option(metavar="FILE", help="Certificate chain (PEM): serve HTTPS.")] = ""
+    tls_key: Annotated[str, typer.Option(metavar="FILE", help="Private key (PEM) of --tls-cert.")] = ""
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Let a network use a server without keys. Only for closed networks."),
-    ] = False,
-    origin: Annotated[
+    ] = False
+    origins: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Address of this console behind a reverse proxy; may be repeated."),
-    ] = None,
-) -> None:
+        typer.Option(
+            "--origin", metavar="ORIGIN", help="Address of this console behind a reverse proxy; may be repeated."
+        ),
+    ] = None
+
+
+@app.command()
+@guarded
+@with_fields("line")
+def console(*, line: CommandLine) -> None:
     """Open a web page where recordings become text, for people.
 
     It talks to the server at --url, and needs nothing else. To start both at once: `kikitori serve --console`.
     """
-    from kikitori.console.launch import DEFAULT_PORT, Console, Place
-    from kikitori.console.target import DEFAULT_URL, Target, checked_url
-    from kikitori.web import binding
+    from kikitori.console.launch import Console
 
-    if bool(tls_cert) != bool(tls_key):
-        raise InvalidSetting("HTTPS needs both --tls-cert and --tls-key.", param="tls_cert")
-    for name, path in (("server_cert", server_cert), ("tls_cert", tls_cert), ("tls_key", tls_key)):
-        if path and not Path(path).is_file():
-            raise InvalidOption(name, path, "a PEM file")
-    where = host or "127.0.0.1"
-    place = Place(
-        target=Target(
-            url=checked_url(url or DEFAULT_URL, "url"),
-            public_url=checked_url(public_url, "public_url") if public_url else "",
-            certificate=server_cert,
-            open=insecure or binding.is_loopback(where),
-        ),
-        host=where,
-        port=free_port(where, DEFAULT_PORT if port is None else port),
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        origins=tuple(origin or ()),
-    )
+    place = _place(line)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with closing(Console(place)) as running:
@@ -87,6 +77,32 @@ def console(
     finally:
         signal.signal(signal.SIGTERM, before)
     raise typer.Exit(ExitCode.FAILED if code else ExitCode.OK)
+
+
+def _place(line: CommandLine) -> Place:
+    """Where the console listens, and for which server. Raises InvalidOption, InvalidSetting, Unavailable."""
+    from kikitori.console.launch import DEFAULT_PORT, Place
+    from kikitori.console.target import Target, checked_url
+    from kikitori.web import binding
+
+    if bool(line.tls_cert) != bool(line.tls_key):
+        raise InvalidSetting("HTTPS needs both --tls-cert and --tls-key.", param="tls_cert")
+    for name in ("server_cert", "tls_cert", "tls_key"):
+        if (path := getattr(line, name)) and not Path(path).is_file():
+            raise InvalidOption(name, path, "a PEM file")
+    return Place(
+        target=Target(
+            url=checked_url(line.url, "url"),
+            public_url=checked_url(line.public_url, "public_url") if line.public_url else "",
+            certificate=line.server_cert,
+            open=line.insecure or binding.is_loopback(line.host),
+        ),
+        host=line.host,
+        port=free_port(line.host, DEFAULT_PORT if line.port is None else line.port),
+        tls_cert=line.tls_cert,
+        tls_key=line.tls_key,
+        origins=tuple(line.origins or ()),
+    )
 
 
 def free_port(host: str, port: int) -> int:

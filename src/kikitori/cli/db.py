@@ -7,18 +7,13 @@ from typing import Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import load_settings, settings_flags
 from kikitori.cli.exits import guarded, say
 from kikitori.cli.flags import with_flags
 from kikitori.errors import Unavailable
 
-app = typer.Typer(
-    help="Show and upgrade the database.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = App(help="Show and upgrade the database.", no_args_is_help=True)
 where = with_flags("settings", settings_flags(["data_dir", "database_url"]))
 
 

@@ -8,23 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import load_settings
 from kikitori.cli.exits import ExitCode, guarded
-from kikitori.cli.flags import SectionedCommand, with_flags
+from kikitori.cli.flags import with_flags
 from kikitori.cli.serve import serve_flags
+from kikitori.cli.shared_flags import AsJson
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App()
 
 MARKS = {"ok": ("ok  ", "green"), "off": ("off ", "bright_black"), "warn": ("warn", "yellow"), "fail": ("fail", "red")}
 
 
-@app.command(cls=SectionedCommand, epilog="Exit codes: 0 nothing failed; 1 something did.")
+@app.command(epilog="Exit codes: 0 nothing failed; 1 something did.")
 @guarded
 @with_flags("settings", serve_flags())
 def doctor(
     *,
     load: Annotated[bool, typer.Option("--load", help="Load the default model too, and let it hear a sample.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: AsJson = False,
     settings: dict[str, Any],
 ) -> None:
     """Check this installation, with the settings a server would have."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +21,8 @@ class Flag:
     metavar: str = "TEXT"
     switch: bool = False
     """Two flags: ``--name`` and ``--no-name``."""
-    short: str = ""
+    others: tuple[str, ...] = ()
+    """Further names, such as ``-l``."""
     choices: tuple[str, ...] = ()
     """Offered by shell completion."""
 
@@ -34,12 +34,13 @@ class Flag:
         """The flag as Typer reads it: None when it is not given."""
         declared = f"{self.dashed}/--no-{self.dashed[2:]}" if self.switch else self.dashed
         info = typer.Option(
-            *([declared, self.short] if self.short else [declared]),
+            declared,
+            *self.others,
             help=self.help,
             rich_help_panel=self.panel,
             show_default=False,
             metavar=None if self.switch else "|".join(self.choices) or self.metavar,
-            autocompletion=(lambda incomplete: _starting(self.choices, incomplete)) if self.choices else None,
+            autocompletion=(lambda: [*self.choices]) if self.choices else None,
         )
         return inspect.Parameter(
             self.name,
@@ -49,11 +50,10 @@ class Flag:
         )
 
 
-def _starting(choices: Iterable[str], incomplete: str) -> list[str]:
-    return [choice for choice in choices if choice.startswith(incomplete)]
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def with_flags(into: str, flags: Iterable[Flag]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_flags(into: str, flags: Iterable[Flag]) -> Decorator:
     """Give a command ``flags``; those that were given reach it as one dict, its argument ``into``."""
     table = {flag.name: flag for flag in flags}
 
@@ -71,6 +71,38 @@ def with_flags(into: str, flags: Iterable[Flag]) -> Callable[[Callable[..., Any]
     return decorate
 
 
+def with_fields(into: str) -> Decorator:
+    """Give a command the fields of its argument ``into``, a dataclass, as Typer's parameters; they reach it as one."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(command, eval_str=True)
+        line = own.parameters[into].annotation
+        parameters = _parameters(line)
+
+        @functools.wraps(command)
+        def with_line(*args: Any, **given: Any) -> Any:
+            given[into] = line(**{each.name: given.pop(each.name) for each in parameters})
+            return command(*args, **given)
+
+        kept = [parameter for name, parameter in own.parameters.items() if name != into]
+        return _with_signature(with_line, own, [*parameters, *kept])
+
+    return decorate
+
+
+def _parameters(line: type[Any]) -> list[inspect.Parameter]:
+    annotations = get_type_hints(line, include_extras=True)
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if each.default is MISSING else each.default,
+            annotation=annotations[each.name],
+        )
+        for each in fields(line)
+    ]
+
+
 def with_parameter(command: Callable[..., Any], wrapper: Callable[..., Any], extra: inspect.Parameter) -> Any:
     """``wrapper``, which Typer reads as ``command`` with one parameter more."""
     own = inspect.signature(command, eval_str=True)
@@ -86,29 +118,35 @@ def _with_signature(
     return function
 
 
-OPTION_PANELS = {
-    "Decoding": ("language", "task", "mode", "channels", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"),
-    "All decode options": (),
-}
-SHORT = {"language": "-l", "task": "-t"}
+COMMON_OPTIONS = (
+    *("language", "task", "mode", "channels"),
+    *("initial_prompt", "hotwords", "word_timestamps", "vad_filter"),
+)
+"""Shown first, in this order."""
+DESCRIPTIONS = {"language": "Of the speech: ko, ko-KR or korean; detected when not given."}
+"""Of options that mean more on the command line than elsewhere."""
+OTHER_NAMES = {"language": ("-l",), "task": ("-t",), "initial_prompt": ("--prompt",)}
 
 
-def option_flags() -> list[Flag]:
-    """A flag for every field of DecodeOptions."""
+def option_flags(names: Container[str] | None = None) -> list[Flag]:
+    """A flag for each field of DecodeOptions in ``names``; for every one when None."""
     from kikitori.options import option_table
     from kikitori.types import Channels, DecodeMode, Task
 
     choices = {"task": Task, "mode": DecodeMode, "channels": Channels}
-    common = OPTION_PANELS["Decoding"]
-    rows = sorted(option_table(), key=lambda row: common.index(row.name) if row.name in common else len(common))
+    common = COMMON_OPTIONS
+    rows = [row for row in option_table() if names is None or row.name in names]
+    rows.sort(key=lambda row: common.index(row.name) if row.name in common else len(common))
     return [
         Flag(
             name=row.name,
-            help=_explained(row.description, row.default, "" if row.name in choices else row.allowed),
+            help=_explained(
+                DESCRIPTIONS.get(row.name, row.description), row.default, "" if row.name in choices else row.allowed
+            ),
             panel="Decoding" if row.name in common else "All decode options",
             metavar=_metavar(row.type, row.many),
             switch=row.type.startswith("true/false"),
-            short=SHORT.get(row.name, ""),
+            others=OTHER_NAMES.get(row.name, ()),
             choices=tuple(choices.get(row.name, ())),
         )
         for row in rows
@@ -116,12 +154,24 @@ def option_flags() -> list[Flag]:
 
 
 def with_language_code(options: Mapping[str, Any]) -> dict[str, Any]:
-    """``options``, where ``--language korean`` is ``ko``."""
+    """``options``, where ``--language korean`` and ``--language ko-KR`` are ``ko``."""
+    language = str(options.get("language", "")).strip().lower()
+    return {**options, "language": _language_code(language)} if language else {**options}
+
+
+def _language_code(language: str) -> str:
+    """The code of a language in lower case; ``language`` where it is none, for whoever checks the options to say so."""
     from kikitori.text.languages import LANGUAGE_NAMES
 
     codes = {name: code for code, name in LANGUAGE_NAMES.items()}
-    language = str(options.get("language", "")).strip().lower()
-    return {**options, "language": codes.get(language, language)} if language else {**options}
+    if code := codes.get(language):
+        return code
+    from kikitori.protocols.live_start import language_code
+
+    try:
+        return language_code(language) or language
+    except ValueError:
+        return language
 
 
 def layout_flags() -> list[Flag]:
@@ -164,23 +214,3 @@ def shown_default(default: object) -> str:
 def _metavar(kind: str, many: bool) -> str:
     noun = next((shown for word, shown in (("whole", "N"), ("number", "X")) if word in kind), "TEXT")
     return f"{noun},…" if many else noun
-
-
-SECTIONS = ("Arguments", "Options", "Server", "Decoding", "Model", "Subtitles")
-"""Those that most people need, in this order; the others come after."""
-
-
-class SectionedCommand(TyperCommand):
-    """Shows its flags in sections, each under its full name however long that is."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                plain = "Options" if parameter.param_type_name == "option" else "Arguments"
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or plain, []).append(record)
-        first = [title for title in SECTIONS if title in sections]
-        for title in [*first, *(title for title in sections if title not in first)]:
-            with formatter.section(title):
-                formatter.write_dl(sections[title])

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from kikitori.cli.exits import InvalidSetting, complain
+from kikitori.errors import InvalidInput
+
+T = TypeVar("T")
 
 MEDIA_SUFFIXES = frozenset(
     ".3g2 .3gp .aac .ac3 .aif .aiff .alac .amr .ape .asf .au .avi .caf .dts .flac .flv .gsm .m2ts .m4a .m4b .m4v .mka "
@@ -37,6 +44,23 @@ class Missing:
 
     name: str
     problem: str
+
+
+def check_piped(arguments: Container[str], example: str) -> None:
+    """Raises InvalidSetting, showing ``example``, when stdin is asked for and nothing is piped in."""
+    if STDIN in arguments and (sys.stdin is None or sys.stdin.isatty()):
+        raise InvalidSetting("Nothing is piped in.", remedy=f"Do so: {example}")
+
+
+def those_there(found: Iterable[T | Missing]) -> list[T]:
+    """What was found; what is missing is told, a line each."""
+    there = []
+    for item in found:
+        if isinstance(item, Missing):
+            complain(InvalidInput(item.problem), about=item.name)
+        else:
+            there.append(item)
+    return there
 
 
 def find_recordings(arguments: Iterable[str]) -> list[Recording | Missing]:

@@ -11,21 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import load_settings, settings_flags
 from kikitori.cli.exits import guarded, say
 from kikitori.cli.flags import with_flags
+from kikitori.cli.shared_flags import AsJson
 from kikitori.cli.tables import print_table
 
 if TYPE_CHECKING:
     from kikitori.store.keys import ApiKey, KeyStore
 
-app = typer.Typer(
-    help="Make, show and revoke API keys.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = App(help="Make, show and revoke API keys.", no_args_is_help=True)
 where = with_flags("settings", settings_flags(["data_dir", "database_url"]))
 
 
@@ -66,11 +62,7 @@ def create(
 @app.command("list")
 @guarded
 @where
-def list_keys(
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    settings: dict[str, Any],
-) -> None:
+def list_keys(*, as_json: AsJson = False, settings: dict[str, Any]) -> None:
     """Show all keys, revoked ones too."""
 
     async def work() -> list[ApiKey]:

@@ -16,11 +16,14 @@ from kikitori.cli.progress import Reporter
 from kikitori.errors import DecodingCancelled
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.events import TranscriptionEvent
-from kikitori.services import FileTranscriber, find_device, make_catalog, make_pool, make_transcriber
+from kikitori.services.making import find_device, make_catalog, make_pool, make_transcriber
 from kikitori.settings import Settings
 
 if TYPE_CHECKING:
+    from kikitori.engines.devices import DeviceChoice
     from kikitori.inference.models import ModelCatalog
+    from kikitori.inference.pool import ModelPool
+    from kikitori.services.parts import FileTranscriber
     from kikitori.types import Media
 
 
@@ -39,11 +42,7 @@ class LocalBackend:
         device = await asyncio.to_thread(find_device, settings)
         catalog = make_catalog(settings)
         await fetch_default_model(catalog, device.device, reporter)
-        async with make_pool(settings, catalog, device) as pool:
-            status = await pool.load("", pin=True)
-            chosen = status.replicas[0].device == device.device
-            why = device.reason.rstrip(".") if chosen else f"{status.replicas[0].device.upper()}, its only one"
-            reporter.note(f"Model: {status.model} ({why})")
+        async with loaded_pool(settings, catalog, device, reporter) as pool:
             yield cls(make_transcriber(settings, pool), options, stdin)
 
     async def stream(self, recording: Recording) -> AsyncGenerator[TranscriptionEvent, None]:
@@ -66,6 +65,19 @@ async def _opened(recording: Recording, stdin: StoppableInput) -> AsyncIterator[
             yield file
     else:
         yield recording.path
+
+
+@asynccontextmanager
+async def loaded_pool(
+    settings: Settings, catalog: ModelCatalog, device: DeviceChoice, reporter: Reporter
+) -> AsyncIterator[ModelPool]:
+    """A pool with the default model in it; which, and where, is told. Raises ModelNotFound, Unavailable."""
+    async with make_pool(settings, catalog, device) as pool:
+        status = await pool.load("", pin=True)
+        chosen = status.replicas[0].device == device.device
+        why = device.reason.rstrip(".") if chosen else f"{status.replicas[0].device.upper()}, its only one"
+        reporter.note(f"Model: {status.model} ({why})")
+        yield pool
 
 
 async def fetch_default_model(catalog: ModelCatalog, device: str, reporter: Reporter) -> None:

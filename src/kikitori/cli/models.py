@@ -12,24 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import load_settings, settings_flags
 from kikitori.cli.exits import guarded, say
 from kikitori.cli.flags import with_flags
+from kikitori.cli.shared_flags import AsJson
 from kikitori.cli.tables import print_table
 
 if TYPE_CHECKING:
     from kikitori.inference.models import ModelCatalog
 
-app = typer.Typer(
-    help="Show, download and remove models.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = App(help="Show, download and remove models.", no_args_is_help=True)
 where = with_flags("settings", settings_flags(["data_dir", "model", "model_aliases", "offline"]))
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A name such as small, a hub id, an alias, or a folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @app.command("list")
@@ -61,7 +56,7 @@ def list_models(
 @guarded
 @where
 def pull(name: Name, *, settings: dict[str, Any]) -> None:
-    """Download a model from the hub, or finish a download that broke off."""
+    """Download a model, or finish a download that broke off."""
     catalog = _catalog(settings)
     try:
         with download_progress(name) as on_progress:
@@ -110,7 +105,7 @@ def remove(name: Name, *, settings: dict[str, Any]) -> None:
 
 
 def _catalog(settings: dict[str, Any], *, folder: str = "") -> ModelCatalog:
-    from kikitori.services import make_catalog
+    from kikitori.services.making import make_catalog
 
     return make_catalog(load_settings(settings), folders=[folder])
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import load_settings, settings_flags
 from kikitori.cli.exits import guarded, say
 from kikitori.cli.flags import with_flags
+from kikitori.cli.shared_flags import AsJson
 from kikitori.cli.tables import print_table
 from kikitori.errors import Unavailable
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from kikitori.settings import Settings
     from kikitori.store.task_records import Node
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App()
 
 SILENT_SECONDS = 30.0
 """Without a heartbeat for so long, other nodes take over its tasks."""
@@ -33,7 +35,7 @@ HEAD = ("id", "host", "pid", "version", "slots", "started", "last heartbeat", "s
 def nodes(
     *,
     stopped: Annotated[bool, typer.Option("--all", "-a", help="Those that have ended, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: AsJson = False,
     settings: dict[str, Any],
 ) -> None:
     """Show the servers and workers of a database; it is read directly, so it works while no server runs.

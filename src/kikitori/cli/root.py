@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kikitori import __version__
+from kikitori.cli.apps import App
 from kikitori.cli.lazy import Entry, LazyGroup
 
 
@@ -31,15 +32,14 @@ class Commands(LazyGroup):
     )
 
 
-app = typer.Typer(
+app = App(
     name="kikitori",
     cls=Commands,
     help="Kikitori turns speech into text: files, live audio and conversations, on your own machine.",
     epilog="`kikitori COMMAND --help` shows the options of a command.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    add_completion=True,
 )
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from kikitori.cli.exits import ExitCode, complain
 from kikitori.cli.inputs import Recording
+from kikitori.cli.parallel import side_by_side
 from kikitori.cli.progress import Reporter, speed
 from kikitori.errors import (
     Forbidden,
@@ -115,12 +116,9 @@ class Run:
 
     async def _decode_all(self) -> None:
         waiting = iter(self._heard)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._jobs, len(self._heard))):
-                    group.create_task(self._work(waiting))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        async with side_by_side() as group:
+            for _ in range(min(self._jobs, len(self._heard))):
+                group.create_task(self._work(waiting))
 
     async def _work(self, waiting: Iterator[_Heard]) -> None:
         for heard in waiting:

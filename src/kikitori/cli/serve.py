@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from kikitori.cli.config import load_settings, settings_flags
+from kikitori.cli.apps import App
+from kikitori.cli.config import blamed_on_settings, load_settings, settings_flags
 from kikitori.cli.exits import guarded, say
-from kikitori.cli.flags import Flag, SectionedCommand, with_flags
+from kikitori.cli.flags import Flag, with_flags
 from kikitori.errors import InvalidOption
 
 if TYPE_CHECKING:
     from kikitori.console.watching import Watched
-    from kikitori.services import Services
+    from kikitori.services.parts import Services
     from kikitori.settings import Settings
 
 COMMON = (
@@ -34,21 +34,17 @@ COMMON = (
     "log_level",
 )
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App()
 
 
 def serve_flags() -> list[Flag]:
     """A flag for every setting; those that most people need come first."""
     flags = {flag.name: flag for flag in settings_flags(panel="More settings")}
-    first = [Flag(**{**_facts(flags[name]), "panel": "Server"}) for name in COMMON]
+    first = [replace(flags[name], panel="Server") for name in COMMON]
     return [*first, *(flag for name, flag in flags.items() if name not in COMMON)]
 
 
-def _facts(flag: Flag) -> dict[str, Any]:
-    return {name: getattr(flag, name) for name in Flag.__dataclass_fields__}
-
-
-@app.command(cls=SectionedCommand)
+@app.command()
 @guarded
 @with_flags("settings", serve_flags())
 def serve(*, settings: dict[str, Any]) -> None:
@@ -58,7 +54,7 @@ def serve(*, settings: dict[str, Any]) -> None:
         raise InvalidOption("console_port", loaded.console_port, "another port than that of the server")
     from kikitori.web import server
 
-    with ExitStack() as beside:
+    with ExitStack() as beside, blamed_on_settings():
 
         def ready(url: str) -> None:
             _tell(url)
@@ -75,7 +71,7 @@ def serve(*, settings: dict[str, Any]) -> None:
 async def _with_wyoming(settings: Settings, admit: Callable[[bool], None]) -> AsyncGenerator[Services, None]:
     """The services, and beside the server the port for Home Assistant."""
     from kikitori.home.server import wyoming
-    from kikitori.services import open_services
+    from kikitori.services.opening import open_services
 
     async with open_services(settings, admit) as services:
         async with wyoming(services, settings.wyoming_host, settings.wyoming_port or 0) as port:

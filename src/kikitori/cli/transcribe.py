@@ -6,17 +6,17 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import MODEL_FLAGS, load_settings, settings_flags
-from kikitori.cli.exits import ExitCode, InvalidSetting, complain, guarded
-from kikitori.cli.flags import SectionedCommand, layout_flags, option_flags, with_flags, with_language_code
-from kikitori.cli.inputs import STDIN, Missing, Recording, find_recordings
-from kikitori.cli.outputs import FORMATS, TASK_FORMATS, Folder, output_names, parse_formats, standard_output
-from kikitori.errors import InvalidInput
+from kikitori.cli.exits import ExitCode, guarded
+from kikitori.cli.flags import layout_flags, option_flags, with_fields, with_flags, with_language_code
+from kikitori.cli.inputs import Missing, Recording, check_piped, find_recordings, those_there
+from kikitori.cli.outputs import Folder, output_names, parse_formats, standard_output
+from kikitori.cli.shared_flags import ApiKey, Formats, InsteadUrl, OutputFolder, Quiet
 
 if TYPE_CHECKING:
     from kikitori.cli.progress import Reporter
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from kikitori.text.subtitle_options import SubtitleLayout
     from kikitori.types import Transcript
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-DEFAULT_JOBS = 4
+app = App()
 
 EPILOG = (
     "Exit codes: 0 all fine; 1 a recording failed, the others are done; 2 a flag or argument is wrong; "
@@ -36,44 +34,30 @@ EPILOG = (
 )
 
 
-@app.command(cls=SectionedCommand, epilog=EPILOG)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """What was typed."""
+
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Files, folders, patterns such as '*.mp3', or - for stdin.")
+    ]
+    formats: Formats = None
+    output: OutputFolder = None
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Recordings decoded side by side.")
+    ] = 4
+    quiet: Quiet = False
+    url: InsteadUrl = ""
+    api_key: ApiKey = ""
+
+
+@app.command(epilog=EPILOG)
 @guarded
 @with_flags("settings", settings_flags(["data_dir", *MODEL_FLAGS], panel="Model"))
 @with_flags("layout", layout_flags())
 @with_flags("options", option_flags())
-def transcribe(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Files, folders, patterns such as '*.mp3', or - for stdin.")
-    ],
-    *,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(TASK_FORMATS),
-            help="Form of the text; several with commas or by repeating the flag. Default: txt.",
-            autocompletion=lambda incomplete: [name for name in FORMATS if name.startswith(incomplete)],
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write NAME.FORMAT files into this folder.")
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings decoded side by side.")
-    ] = DEFAULT_JOBS,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors only.")] = False,
-    url: Annotated[
-        str, typer.Option(metavar="URL", help="Decode on this Kikitori server, not here.", show_default=False)
-    ] = "",
-    api_key: Annotated[
-        str,
-        typer.Option(metavar="KEY", envvar="KIKITORI_API_KEY", help="API key of that server.", show_default=False),
-    ] = "",
-    options: dict[str, Any],
-    layout: dict[str, Any],
-    settings: dict[str, Any],
-) -> None:
+@with_fields("line")
+def transcribe(*, line: CommandLine, options: dict[str, Any], layout: dict[str, Any], settings: dict[str, Any]) -> None:
     """Turn recordings into text or subtitles.
 
     The text goes to stdout (or into a folder), everything else to stderr.
@@ -83,30 +67,23 @@ def transcribe(
 
     options = with_language_code(options)
     asked = Asked(
-        formats=parse_formats(formats or []),
-        output=output,
-        jobs=jobs,
-        quiet=quiet,
-        url=url,
-        api_key=api_key,
+        line=line,
+        formats=parse_formats(line.formats or []),
         given=options,
         options=parse_options(options),
         layout=parse_layout(layout),
         settings=settings,
     )
-    raise typer.Exit(run(asked, find_recordings(_checked(files))))
+    check_piped(line.files, "kikitori transcribe - < talk.mp3")
+    raise typer.Exit(run(asked, find_recordings(line.files)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """The command line, read."""
 
+    line: CommandLine
     formats: tuple[OutputFormat, ...]
-    output: Path | None
-    jobs: int
-    quiet: bool
-    url: str
-    api_key: str
     given: dict[str, Any]
     """The decode options as they were typed, for a server to read."""
     options: DecodeOptions
@@ -120,11 +97,8 @@ def run(asked: Asked, found: Sequence[Recording | Missing]) -> ExitCode:
     from kikitori.cli.progress import reporter
     from kikitori.cli.run import Run
 
-    for item in found:
-        if isinstance(item, Missing):
-            complain(InvalidInput(item.problem), about=item.name)
-    recordings = [item for item in found if isinstance(item, Recording)]
-    told = reporter(quiet=asked.quiet)
+    recordings = those_there(found)
+    told = reporter(quiet=asked.line.quiet)
     deliver = _deliver(asked, recordings, told)
     if not recordings:
         return ExitCode.FAILED
@@ -132,7 +106,8 @@ def run(asked: Asked, found: Sequence[Recording | Missing]) -> ExitCode:
 
     async def work() -> ExitCode:
         async with _backend(asked, stdin, told) as backend:
-            return await Run(backend, deliver, told, jobs=asked.jobs, in_order=asked.output is None).all(recordings)
+            work_of_all = Run(backend, deliver, told, jobs=asked.line.jobs, in_order=asked.line.output is None)
+            return await work_of_all.all(recordings)
 
     with stdin, told:
         code = run_interruptibly(work(), on_interrupt=stdin.stop)
@@ -141,12 +116,12 @@ def run(asked: Asked, found: Sequence[Recording | Missing]) -> ExitCode:
 
 @asynccontextmanager
 async def _backend(asked: Asked, stdin: Any, told: Reporter) -> AsyncIterator[Backend]:
-    if asked.url:
+    if asked.line.url:
         from kikitori.cli.api import form_fields
         from kikitori.cli.remote import RemoteBackend
 
         fields = form_fields(asked.given, model=asked.settings.get("model", ""))
-        async with RemoteBackend.open(asked.url, asked.api_key, fields, stdin) as remote:
+        async with RemoteBackend.open(asked.line.url, asked.line.api_key, fields, stdin) as remote:
             yield remote
         return
     from kikitori.cli.local import LocalBackend
@@ -157,8 +132,8 @@ async def _backend(asked: Asked, stdin: Any, told: Reporter) -> AsyncIterator[Ba
 
 def _deliver(asked: Asked, recordings: Sequence[Recording], told: Reporter) -> Deliver:
     """Where transcripts go."""
-    if asked.output is not None:
-        folder = Folder(asked.output, output_names(recordings), asked.formats)
+    if asked.line.output is not None:
+        folder = Folder(asked.line.output, output_names(recordings), asked.formats)
 
         def write(recording: Recording, transcript: Transcript, *, whole: bool) -> None:
             written = folder.write(recording, transcript, asked.layout, whole=whole)
@@ -171,9 +146,3 @@ def _deliver(asked: Asked, recordings: Sequence[Recording], told: Reporter) -> D
         stdout.write(recording, transcript, asked.layout)
 
     return show
-
-
-def _checked(files: list[str]) -> list[str]:
-    if STDIN in files and (sys.stdin is None or sys.stdin.isatty()):
-        raise InvalidSetting("Nothing is piped in.", remedy="Do so: kikitori transcribe - < talk.mp3")
-    return files

@@ -7,8 +7,9 @@ import platform
 import typer
 
 from kikitori import __version__
+from kikitori.cli.apps import App
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App()
 
 
 @app.command()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import typer
-
-from kikitori.cli.config import load_settings
+from kikitori.cli.apps import App
+from kikitori.cli.config import blamed_on_settings, load_settings
 from kikitori.cli.exits import guarded, say
-from kikitori.cli.flags import Flag, SectionedCommand, with_flags
+from kikitori.cli.flags import Flag, with_flags
 from kikitori.cli.serve import serve_flags
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App()
 
 OF_REQUESTS = frozenset(
     "host port public_url console console_port console_origins insecure tls_cert tls_key cors_origins "
@@ -26,7 +25,7 @@ def worker_flags() -> list[Flag]:
     return [flag for flag in serve_flags() if flag.name not in OF_REQUESTS and not flag.name.startswith("live_")]
 
 
-@app.command(cls=SectionedCommand)
+@app.command()
 @guarded
 @with_flags("settings", worker_flags())
 def worker(*, settings: dict[str, Any]) -> None:
@@ -38,7 +37,7 @@ def worker(*, settings: dict[str, Any]) -> None:
     loaded = load_settings({**settings, "worker": True})
     from kikitori.cli.interrupts import run_interruptibly
     from kikitori.logs import configure_logging
-    from kikitori.services import open_services
+    from kikitori.services.opening import open_services
     from kikitori.web.memory import return_free_memory, trimmed_memory
 
     configure_logging(loaded.log_format, loaded.log_level)
@@ -50,7 +49,8 @@ def worker(*, settings: dict[str, Any]) -> None:
             await asyncio.get_running_loop().create_future()
 
     try:
-        run_interruptibly(work())
+        with blamed_on_settings():
+            run_interruptibly(work())
     except KeyboardInterrupt:  # as a server ends
         say("Stopped.")
 

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -28,6 +26,13 @@ from kikitori.store.nodes import NodeStore
 from kikitori.tasks.cluster import this_node
 
 Make = Callable[..., Settings]
+heard_sample = cache(recognition._heard_sample)
+"""The embedded engine hears the sample once for all tests: it takes seconds, and no setting changes it."""
+
+
+@pytest.fixture(autouse=True)
+def _heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognition, "_heard_sample", heard_sample)
 
 
 @pytest.fixture
@@ -251,20 +256,10 @@ def test_a_hub_that_answers_and_one_that_says_nothing(settings: Make, monkeypatc
 
 
 def test_the_command_prints_lines_and_says_by_its_code_whether_something_failed(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "kikitori",
-        "doctor",
-        "--offline",
-        "--port",
-        "0",
-        "--data-dir",
-        str(tmp_path / "d"),
-    ]
-    shown = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONASYNCIODEBUG": "0"})
-    assert shown.returncode == 0, shown.stdout
+    shown = CliRunner().invoke(app, ["--offline", "--port", "0", "--data-dir", str(tmp_path / "d")])
+    assert shown.exit_code == 0, shown.stdout
     assert "ok    python " in shown.stdout
+    assert "ok    engine pocketsphinx    Heard the bundled sample" in shown.stdout
 
 
 def test_the_command_prints_json(monkeypatch: pytest.MonkeyPatch, settings: Make, mini_model: Path) -> None:

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import settings_flags
-from kikitori.cli.flags import Flag, SectionedCommand, layout_flags, option_flags, shown_default, with_flags
+from kikitori.cli.flags import (
+    Flag,
+    layout_flags,
+    option_flags,
+    shown_default,
+    with_fields,
+    with_flags,
+    with_language_code,
+)
 from kikitori.cli.serve import serve_flags
 from kikitori.options import option_table, parse_options
 from kikitori.settings import Settings
@@ -15,10 +25,10 @@ from kikitori.text.subtitle_options import layout_table, parse_layout
 
 
 def command(*flags: Flag) -> tuple[typer.Typer, list[tuple[str, dict[str, Any]]]]:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app = App()
     got: list[tuple[str, dict[str, Any]]] = []
 
-    @app.command(cls=SectionedCommand)
+    @app.command()
     @with_flags("values", flags)
     def run(name: Annotated[str, typer.Argument()], *, values: dict[str, Any]) -> None:
         got.append((name, values))
@@ -28,14 +38,60 @@ def command(*flags: Flag) -> tuple[typer.Typer, list[tuple[str, dict[str, Any]]]
 
 def test_given_flags_arrive_as_text_and_switches_as_bools() -> None:
     app, got = command(
-        Flag(name="beam_size", help="Width.", panel="Search", metavar="N", short="-b"),
+        Flag(name="beam_size", help="Width.", panel="Search", metavar="N", others=("-b", "--width")),
         Flag(name="fast", help="Fast.", panel="Search", switch=True),
         Flag(name="slow", help="Slow.", panel="Search", switch=True),
         Flag(name="absent", help="Absent.", panel="Search"),
     )
-    done = CliRunner().invoke(app, ["talk", "-b", "5", "--fast", "--no-slow"])
-    assert done.exit_code == 0, done.output
-    assert got == [("talk", {"beam_size": "5", "fast": True, "slow": False})]
+    for name in ("-b", "--width", "--beam-size"):
+        done = CliRunner().invoke(app, ["talk", name, "5", "--fast", "--no-slow"])
+        assert done.exit_code == 0, done.output
+    assert got == [("talk", {"beam_size": "5", "fast": True, "slow": False})] * 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    name: Annotated[str, typer.Argument(metavar="WORD")]
+    often: Annotated[int, typer.Option("--often", "-o", metavar="N", max=9)] = 1
+    also: Annotated[list[str] | None, typer.Option("--also", metavar="WORD")] = None
+
+
+def test_the_fields_of_a_dataclass_are_flags_and_arrive_as_one() -> None:
+    app, got = App(), list[tuple[Fields, dict[str, Any]]]()
+
+    @app.command()
+    @with_flags("values", [Flag(name="fast", help="Fast.", panel="Search", switch=True)])
+    @with_fields("line")
+    def run(*, line: Fields, values: dict[str, Any]) -> None:
+        got.append((line, values))
+
+    invoke = CliRunner().invoke
+    assert invoke(app, ["talk"]).exit_code == 0
+    assert invoke(app, ["-o", "3", "talk", "--fast", "--also", "a", "--also", "b"]).exit_code == 0
+    assert got == [(Fields(name="talk"), {}), (Fields(name="talk", often=3, also=["a", "b"]), {"fast": True})]
+    assert invoke(app, ["talk", "-o", "10"]).exit_code == 2
+    assert invoke(app, []).exit_code == 2
+
+
+def test_help_speaks_to_people_not_to_python() -> None:
+    app = App()
+
+    @app.command()
+    @with_fields("line")
+    def run(*, line: Fields) -> None: ...
+
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert "Usage: run [OPTIONS] WORD\n" in shown
+    assert "<" not in shown.replace("x<=9", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [("korean", "ko"), (" Ko-KR ", "ko"), ("zh-Hans-CN", "zh"), ("nb", "no"), ("auto", "auto"), ("klingonese",) * 2],
+)
+def test_languages_are_taken_as_people_write_them(typed: str, code: str) -> None:
+    assert with_language_code({"language": typed, "task": "translate"}) == {"language": code, "task": "translate"}
+    assert with_language_code({"language": " "})["language"].strip() == ""
 
 
 def test_help_shows_sections_and_whole_names() -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, cast
@@ -28,6 +31,15 @@ class EndlessDownload:
         except DecodingCancelled:
             self.ended.set()
             raise
+
+
+def test_decoding_here_needs_no_database_and_no_server() -> None:
+    """They would take longer to import than all the rest."""
+    program = "import json, sys, kikitori.cli.local; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "kikitori.inference.pool" in loaded
+    assert not loaded & {"sqlalchemy", "alembic", "fastapi", "uvicorn", "kikitori.services.parts"}
 
 
 async def test_cancelling_ends_a_download() -> None:

@@ -212,7 +212,7 @@ async def test_what_goes_wrong_is_one_of_our_errors(
 
 
 async def test_nobody_there_is_unavailable(recording: Recording) -> None:
-    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9/ does not answer .* Check --url"):
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9/ does not answer \(Connection refused\)\. Check --url"):
         await events_of("127.0.0.1:9", recording)
 
 

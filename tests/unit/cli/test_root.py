@@ -51,6 +51,22 @@ def test_every_command_has_help(entry: object) -> None:
     assert f"Usage: root {name}" in shown.output or f"Usage: kikitori {name}" in shown.output
 
 
+def test_help_speaks_to_people_not_to_python() -> None:
+    """Typer shows the Python type of an option that has no word for its value."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, Commands)
+    loaded = [group.load(entry.name) for entry in group.entries]
+    commands = [each for command in loaded for each in getattr(command, "commands", {"": command}).values()]
+    assert len(commands) > len(loaded)
+    wordless = [
+        f"{command.name} {parameter.name}"
+        for command in commands
+        for parameter in command.params
+        if not (parameter.metavar or getattr(parameter, "is_flag", False))
+    ]
+    assert wordless == []
+
+
 def test_the_version_is_said_in_three_ways() -> None:
     for arguments in (["--version"], ["-V"], ["version"]):
         done = CliRunner().invoke(app, arguments)
@@ -84,12 +100,21 @@ def test_no_command_shows_help() -> None:
     ],
 )
 def test_the_shell_completes(typed: str, offered: str) -> None:
-    done = run(
-        _KIKITORI_COMPLETE="complete_bash",
-        COMP_WORDS=typed,
-        COMP_CWORD=str(len(typed.split(" ")) - 1),
-    )
-    assert offered in done.stdout.split()
+    done = CliRunner().invoke(app, prog_name="kikitori", env=completing(typed))
+    assert (done.exit_code, offered in done.stdout.split()) == (0, True)
+
+
+def completing(typed: str) -> dict[str, str]:
+    """The environment in which Bash asks what may come next."""
+    return {
+        "_KIKITORI_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split(" ")) - 1),
+    }
+
+
+def test_the_shell_completes_by_a_process() -> None:
+    assert "transcribe" in run(**completing("kikitori ")).stdout.split()
 
 
 def test_commands_are_loaded_by_name() -> None:

@@ -24,6 +24,7 @@ class FakeBackend:
     fails: dict[str, Exception] = field(default_factory=dict)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
+    over: set[str] = field(default_factory=set)
     most: int = 0
 
     async def stream(self, recording: Recording) -> AsyncGenerator[TranscriptionEvent, None]:
@@ -47,6 +48,7 @@ class FakeBackend:
             yield Finished(transcript=Transcript(segments=segments, language="en", duration=2.0))
         finally:
             self.running.discard(name)
+            self.over.add(name)
 
 
 @dataclass
@@ -87,7 +89,7 @@ async def test_a_slow_one_holds_back_only_what_must_come_in_order(
     case = Case()
     case.backend.gates = {name: asyncio.Event() for name in "abdef"}
     running = asyncio.create_task(case.run(in_order=in_order).all(RECORDINGS))
-    await until(lambda: case.backend.running == {"a", "b", "d"})
+    await until(lambda: case.backend.running == {"a", "b", "d"} and case.backend.over == {"c"})
     assert case.delivered.got == first
     for gate in case.backend.gates.values():
         gate.set()
@@ -123,7 +125,7 @@ async def test_what_befalls_all_does_not_swallow_what_another_one_has_done() -> 
     case.backend.gates = {"a": asyncio.Event()}
     case.backend.fails = {"a": Unavailable("The server has gone.")}
     running = asyncio.create_task(case.run(jobs=2).all(RECORDINGS[:2]))
-    await until(lambda: case.backend.running == {"a"})
+    await until(lambda: case.backend.running == {"a"} and case.backend.over == {"b"})
     case.backend.gates["a"].set()
     with pytest.raises(Unavailable):
         await running
@@ -150,7 +152,7 @@ async def test_stopping_delivers_what_was_heard(capsys: pytest.CaptureFixture[st
     case = Case()
     case.backend.gates = {"b": asyncio.Event()}
     running = asyncio.create_task(case.run(jobs=2).all(RECORDINGS[:3]))
-    await until(lambda: case.backend.running == {"b"})
+    await until(lambda: case.backend.running == {"b"} and case.backend.over == {"a", "c"})
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

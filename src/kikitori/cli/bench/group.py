@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
+from kikitori.cli.apps import App
 from kikitori.cli.bench import live
 
-app = typer.Typer(
-    help="Measure how a server does, from outside.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = App(help="Measure how a server does, from outside.", no_args_is_help=True)
 
 
 @app.callback()

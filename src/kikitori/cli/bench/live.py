@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.exits import guarded, say
+from kikitori.cli.flags import with_fields
+from kikitori.cli.shared_flags import ApiKey, AsJson
 from kikitori.errors import InvalidInput, InvalidOption
 
 if TYPE_CHECKING:
-    from kikitori.cli.bench.measuring import Measured
+    from kikitori.cli.bench.measuring import Measured, Plan
 
 MOST_SESSIONS = 10_000
 LEAST_WIDTH = 146
 """Columns that the table needs."""
 
 
-def register(app: typer.Typer) -> None:
-    app.command(name="live")(guarded(live))
+def register(app: App) -> None:
+    app.command()(live)
 
 
-def live(
-    *,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """What was typed."""
+
     sessions: Annotated[
         str, typer.Option(metavar="N,…", help="How many clients at once: one number after the other.")
-    ] = "1,2,4,8",
+    ] = "1,2,4,8"
     search: Annotated[
         bool,
         typer.Option("--search", help="Stop at the first number that is too much, and find the largest that is not."),
-    ] = False,
-    seconds: Annotated[float, typer.Option(min=5, max=3_600, help="How long each client speaks.")] = 60.0,
-    duty: Annotated[float, typer.Option(min=0.05, max=1, help="Part of the time that is speech.")] = 0.6,
-    model: Annotated[str, typer.Option(help="Model to listen with; default: the server's.", show_default=False)] = "",
-    language: Annotated[str, typer.Option("--language", "-l", help="Language of the recordings: en, ja, ko.")] = "en",
+    ] = False
+    seconds: Annotated[float, typer.Option(metavar="X", min=5, max=3_600, help="How long each client speaks.")] = 60.0
+    duty: Annotated[float, typer.Option(metavar="X", min=0.05, max=1, help="Part of the time that is speech.")] = 0.6
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Model to listen with; default: the server's.", show_default=False)
+    ] = ""
+    language: Annotated[
+        str, typer.Option("--language", "-l", metavar="CODE", help="Language of the recordings: en, ja, ko.")
+    ] = "en"
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -44,10 +54,12 @@ def live(
             help="JSON that names recordings, words and times. Default: that of the repository.",
             show_default=False,
         ),
-    ] = None,
-    endpoint_ms: Annotated[int, typer.Option(min=100, max=10_000, help="Silence that ends an utterance.")] = 500,
-    frame_ms: Annotated[int, typer.Option(min=10, max=1_000, help="Length of a frame of audio.")] = 40,
-    interim: Annotated[bool, typer.Option(help="Ask for text that may still change.")] = True,
+    ] = None
+    endpoint_ms: Annotated[
+        int, typer.Option(metavar="MS", min=100, max=10_000, help="Silence that ends an utterance.")
+    ] = 500
+    frame_ms: Annotated[int, typer.Option(metavar="MS", min=10, max=1_000, help="Length of a frame of audio.")] = 40
+    interim: Annotated[bool, typer.Option(help="Ask for text that may still change.")] = True
     given: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,57 +68,69 @@ def live(
             help="A further field of start, such as audio_context=10 or carry_context=false; may be repeated.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     url: Annotated[
         str,
-        typer.Option(metavar="URL", help="Measure this server. Default: one started for it.", show_default=False),
-    ] = "",
-    api_key: Annotated[
-        str,
-        typer.Option(metavar="KEY", envvar="KIKITORI_API_KEY", help="API key of that server.", show_default=False),
-    ] = "",
+        typer.Option(
+            metavar="URL",
+            help="Measure this server. Default: one started for it.",
+            show_default=False,
+            rich_help_panel="Server",
+        ),
+    ] = ""
+    api_key: ApiKey = ""
     log: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write what each client saw, a line of JSON each.", show_default=False),
-    ] = None,
+    ] = None
     from_log: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Measure nothing: count again what a log says.", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Clients speak recordings at the speed they were spoken, over real sockets, and note which text comes when.
+    ] = None
+    as_json: AsJson = False
 
-    A number of sessions is held in real time when 95 of 100 finals come within 1 s of the endpoint, the lag does not
-    grow, and every session ends without an error.
+
+@guarded
+@with_fields("line")
+def live(*, line: CommandLine) -> None:
+    """Measure live text: how late, how right, how many sessions.
+
+    Clients speak recordings at the speed they were spoken, over real sockets, and note which text comes when. A number
+    of sessions is held in real time when 95 of 100 finals come within 1 s of the endpoint, the lag does not grow, and
+    every session ends without an error.
     """
     from kikitori.cli.bench.journal import write_journals
-    from kikitori.cli.bench.measuring import Plan, count_again, run_plan
+    from kikitori.cli.bench.measuring import count_again, run_plan
+    from kikitori.cli.outputs import write_whole
+
+    if line.from_log is not None:
+        show(count_again(_lines(line.from_log)), as_json=line.as_json)
+        return
+    measured = run_plan(plan_of(line), say)
+    if line.log is not None:
+        write_whole(line.log, write_journals(measured.journals).encode())
+    show(measured, as_json=line.as_json)
+
+
+def plan_of(line: CommandLine) -> Plan:
+    """Raises InvalidOption."""
+    from kikitori.cli.bench.measuring import Plan
     from kikitori.cli.bench.truth import REPOSITORY_TRUTH
 
-    if from_log is not None:
-        show(count_again(_lines(from_log)), as_json=as_json)
-        return
-    plan = Plan(
-        counts=read_counts(sessions),
-        search=search,
-        seconds=seconds,
-        duty=duty,
-        truth=truth or REPOSITORY_TRUTH,
-        language=language,
-        model=model,
-        start={"interim": interim, **read_fields(given or [])},
-        endpoint_seconds=endpoint_ms / 1000,
-        frame_seconds=frame_ms / 1000,
-        url=url,
-        api_key=api_key,
+    return Plan(
+        counts=read_counts(line.sessions),
+        search=line.search,
+        seconds=line.seconds,
+        duty=line.duty,
+        truth=line.truth or REPOSITORY_TRUTH,
+        language=line.language,
+        model=line.model,
+        start={"interim": line.interim, **read_fields(line.given or [])},
+        endpoint_seconds=line.endpoint_ms / 1000,
+        frame_seconds=line.frame_ms / 1000,
+        url=line.url,
+        api_key=line.api_key,
     )
-    measured = run_plan(plan, say)
-    if log is not None:
-        from kikitori.cli.outputs import write_whole
-
-        write_whole(log, write_journals(measured.journals).encode())
-    show(measured, as_json=as_json)
 
 
 def read_counts(text: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from kikitori.audio.pcm import to_wav_bytes
+from kikitori.cli.api import unanswered
 from kikitori.cli.bench.alignment import Errors, align, normalize, normalize_truth
 from kikitori.cli.bench.journal import Journal, read_journals
 from kikitori.cli.bench.metrics import Level, score, summarize
@@ -163,7 +164,7 @@ async def transcribed(target: Target, speech: Speech) -> Errors:
                 "/v1/audio/transcriptions", data=fields, files={"file": ("speech.wav", to_wav_bytes(speech.audio))}
             )
         except httpx.HTTPError as exc:
-            raise Unavailable(f"The server {target.url} does not answer ({exc}).", remedy="Check --url.") from exc
+            raise Unavailable(**unanswered(httpx.URL(target.url), exc)) from exc
     if not answer.is_success:
         raise Unavailable(f"The server refused a file: {answer.text[:200]}")
     said = [word.word for word in normalize_truth(speech.words, speech.language)]

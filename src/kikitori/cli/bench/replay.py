@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,15 +59,11 @@ class _Client:
         self._problem = ""
 
     async def run(self, ready: asyncio.Barrier) -> Journal:
-        address = server_address(self._target.url)
-        url = str(address.copy_with(scheme=address.scheme.replace("http", "ws")).join("stt/websocket"))
-        key = self._target.api_key
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            async with connect(url, additional_headers=headers, open_timeout=OPEN_SECONDS, proxy=None) as socket:
-                opened = await self._open(socket)
+            async with AsyncExitStack() as sockets:
+                socket = await self._admitted(sockets)
                 await ready.wait()
-                if opened:
+                if socket is not None:
                     await self._talk(socket)
         except (OSError, InvalidHandshake, ConnectionClosed, TimeoutError, ValueError, KeyError) as exc:
             self._problem = self._problem or f"{type(exc).__name__}: {exc}"
@@ -76,7 +72,37 @@ class _Client:
                     await ready.wait()
         return self._journal()
 
-    async def _open(self, socket: ClientConnection) -> bool:
+    async def _admitted(self, sockets: AsyncExitStack) -> ClientConnection | None:
+        """A socket whose session has started; None when the server refuses it.
+
+        A server that is still out of breath from the crowd before says when to ask again.
+        """
+        deadline = self._clock() + OPEN_SECONDS
+        while True:
+            socket = await connect(
+                self._address(), additional_headers=self._headers(), open_timeout=OPEN_SECONDS, proxy=None
+            )
+            sockets.push_async_callback(socket.close)
+            answer = await self._start(socket)
+            if answer["type"] == "system":
+                return socket
+            wait = answer.get("retry_after")
+            if wait is None or self._clock() + wait > deadline:
+                self._problem = str(answer.get("message"))
+                return None
+            await socket.close()
+            await asyncio.sleep(wait)
+
+    def _address(self) -> str:
+        address = server_address(self._target.url)
+        return str(address.copy_with(scheme=address.scheme.replace("http", "ws")).join("stt/websocket"))
+
+    def _headers(self) -> dict[str, str]:
+        key = self._target.api_key
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def _start(self, socket: ClientConnection) -> dict[str, Any]:
+        """What the server says to the start of a session."""
         start = {
             "type": "start",
             **self._target.start,
@@ -86,10 +112,8 @@ class _Client:
         }
         await socket.send(json.dumps(start))
         async with asyncio.timeout(OPEN_SECONDS):
-            message = json.loads(await socket.recv())
-        if message["type"] != "system":
-            self._problem = str(message.get("message"))
-        return not self._problem
+            answer: dict[str, Any] = json.loads(await socket.recv())
+        return answer
 
     async def _talk(self, socket: ClientConnection) -> None:
         self._begun = self._clock() + self._number * APART % 1.0

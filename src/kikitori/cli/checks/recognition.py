@@ -76,7 +76,7 @@ def check_default_model(settings: Settings) -> Iterator[Line]:
     """Where it is; a model that is not here yet comes with the first start, if it may."""
     from kikitori.errors import ModelNotFound
     from kikitori.inference.known_models import canonical_name, hub_id
-    from kikitori.services import make_catalog
+    from kikitori.services.making import make_catalog
 
     try:
         spec = make_catalog(settings).resolve("")

@@ -18,7 +18,7 @@ def check_speech(settings: Settings) -> Iterator[Line]:
     import asyncio
 
     from kikitori.errors import KikitoriError
-    from kikitori.services import plan_speech
+    from kikitori.services.making import plan_speech
     from kikitori.tts.desk import SpeechDesk
 
     desk = SpeechDesk(plan_speech(settings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.config import MODEL_FLAGS, load_settings, settings_flags
-from kikitori.cli.exits import ExitCode, InvalidSetting, guarded
-from kikitori.cli.flags import SectionedCommand, with_flags, with_language_code
-from kikitori.cli.inputs import STDIN
+from kikitori.cli.exits import ExitCode, guarded
+from kikitori.cli.flags import option_flags, with_fields, with_flags, with_language_code
+from kikitori.cli.inputs import STDIN, check_piped
 from kikitori.cli.outputs import TEXT_FORMATS, write_whole
+from kikitori.cli.shared_flags import ApiKey, InsteadUrl, Microphone, Quiet
 from kikitori.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
     from kikitori.cli.listen.sounds import Sound
     from kikitori.text.formats import OutputFormat
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App()
 
 WRITE_EVERY_SECONDS = 2.0
 """A file of captions is written anew at most so often, and at the end."""
+START_FIELDS = {"language": "lang", "initial_prompt": "prompt", "hotwords": "hotwords"}
+"""Decode options of a session, and what they are called in ``start``."""
 
 EPILOG = (
     "Exit codes: 0 all fine, also when Ctrl-C ended the microphone; 1 the sound broke off; 2 a flag or argument is "
@@ -38,15 +42,14 @@ EPILOG = (
 )
 
 
-@app.command(cls=SectionedCommand, epilog=EPILOG)
-@guarded
-@with_flags("settings", settings_flags(["data_dir", *MODEL_FLAGS], panel="Model"))
-def listen(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """What was typed."""
+
     source: Annotated[
         str,
         typer.Argument(metavar="FILE|-", help="A recording, or - for samples on stdin. Default: the microphone."),
-    ] = "",
-    *,
+    ] = ""
     captions_file: Annotated[
         Path | None,
         typer.Option(
@@ -56,55 +59,35 @@ def listen(
             metavar="FILE",
             help=f"Write the captions here too; the suffix says how: {', '.join(TEXT_FORMATS)}.",
         ),
-    ] = None,
-    language: Annotated[
-        str,
-        typer.Option("--language", "-l", metavar="CODE", help="Of the speech: ko, ko-KR, korean; default: detected."),
-    ] = "",
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Text before the speech: names, spelling, style.")] = "",
-    hotwords: Annotated[str, typer.Option(metavar="TEXT", help="Words to listen for.")] = "",
+    ] = None
     endpoint_ms: Annotated[
         int | None,
         typer.Option(metavar="MS", min=100, max=10_000, help="Silence that ends an utterance. Default: 500."),
-    ] = None,
-    microphone: Annotated[
-        str, typer.Option(metavar="NAME|NUMBER", help="Which microphone. Default: the usual one.")
-    ] = "",
-    rate: Annotated[int, typer.Option(metavar="HZ", help="Samples a second on stdin.")] = 16_000,
+    ] = None
+    microphone: Microphone = ""
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Samples a second on stdin.")] = 16_000
     encoding: Annotated[
         str, typer.Option(metavar="s16le|f32le|mulaw|alaw", help="How samples on stdin are written.")
-    ] = "s16le",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Captions and problems only.")] = False,
-    url: Annotated[
-        str, typer.Option(metavar="URL", help="Listen on this Kikitori server, not here.", show_default=False)
-    ] = "",
-    api_key: Annotated[
-        str,
-        typer.Option(metavar="KEY", envvar="KIKITORI_API_KEY", help="API key of that server.", show_default=False),
-    ] = "",
-    settings: dict[str, Any],
-) -> None:
+    ] = "s16le"
+    quiet: Quiet = False
+    url: InsteadUrl = ""
+    api_key: ApiKey = ""
+
+
+@app.command(epilog=EPILOG)
+@guarded
+@with_flags("settings", settings_flags(["data_dir", *MODEL_FLAGS], panel="Model"))
+@with_flags("options", option_flags(START_FIELDS))
+@with_fields("line")
+def listen(*, line: CommandLine, options: dict[str, Any], settings: dict[str, Any]) -> None:
     """Show what is spoken, while it is spoken.
 
     On a terminal, text that may still change is grey. In a pipe, stdout gets a line for each utterance.
     """
-    fields: dict[str, Any] = {
-        "lang": with_language_code({"language": language}).get("language"),
-        "prompt": prompt,
-        "hotwords": hotwords,
-        "endpoint_ms": endpoint_ms,
-        "model": settings.get("model"),
-    }
     asked = Asked(
-        source=source,
-        captions=_captions(captions_file),
-        start={name: value for name, value in fields.items() if value},
-        microphone=microphone,
-        rate=rate,
-        encoding=encoding,
-        quiet=quiet,
-        url=url,
-        api_key=api_key,
+        line=line,
+        captions=_captions(line.captions_file),
+        start=start_fields(line, options, settings.get("model")),
         settings=settings,
     )
     raise typer.Exit(run(asked))
@@ -114,17 +97,22 @@ def listen(
 class Asked:
     """The command line, read."""
 
-    source: str
+    line: CommandLine
     captions: tuple[Path, OutputFormat] | None
     start: dict[str, Any]
     """Fields of the ``start`` message."""
-    microphone: str
-    rate: int
-    encoding: str
-    quiet: bool
-    url: str
-    api_key: str
     settings: dict[str, Any]
+
+
+def start_fields(line: CommandLine, options: Mapping[str, Any], model: str | None) -> dict[str, Any]:
+    """What the ``start`` of the session says. Raises InvalidOption, naming the flag."""
+    from kikitori.options import parse_options
+
+    options = with_language_code(options)
+    parse_options(options)
+    fields = {START_FIELDS[name]: value for name, value in options.items()}
+    fields |= {"endpoint_ms": line.endpoint_ms, "model": model}
+    return {name: value for name, value in fields.items() if value}
 
 
 def run(asked: Asked) -> ExitCode:
@@ -132,11 +120,11 @@ def run(asked: Asked) -> ExitCode:
     from kikitori.cli.interrupts import StoppableInput, run_interruptibly
 
     with StoppableInput(sys.stdin) as stdin:
-        sound = _sound(asked, stdin)
+        sound = _sound(asked.line, stdin)
         stopping = Stopping(sound)
         source = live_source(asked)
         run_interruptibly(listen_to(sound, source, asked, stopping), on_interrupt=stopping.ask, cancel=False)
-    return ExitCode.INTERRUPTED if stopping.asked and asked.source else ExitCode.OK
+    return ExitCode.INTERRUPTED if stopping.asked and asked.line.source else ExitCode.OK
 
 
 @dataclass(slots=True)
@@ -169,7 +157,7 @@ async def listen_to(
         stopping.give_up = partial(loop.call_soon_threadsafe, task.cancel)
     async with source as listener:
         stopping.give_up = None
-        with open_screen(quiet=asked.quiet) as screen:
+        with open_screen(quiet=asked.line.quiet) as screen:
             try:
                 async with aclosing(listener.captions(sound)) as captions:
                     async for caption in captions:
@@ -188,15 +176,15 @@ async def listen_to(
 
 def live_source(asked: Asked) -> AbstractAsyncContextManager[LiveSource]:
     """Enter it to load what it takes. Raises KikitoriError then and now."""
-    if asked.url:
+    if asked.line.url:
         from kikitori.cli.listen.remote import RemoteSource
 
-        return nullcontext(RemoteSource(asked.url, asked.api_key, asked.start))
+        return nullcontext(RemoteSource(asked.line.url, asked.line.api_key, asked.start))
     from kikitori.cli.listen.local import LocalSource
     from kikitori.cli.progress import reporter
 
     start = {name: value for name, value in asked.start.items() if name != "model"}  # that is a setting here
-    return LocalSource.open(load_settings(asked.settings), start, reporter(quiet=asked.quiet))
+    return LocalSource.open(load_settings(asked.settings), start, reporter(quiet=asked.line.quiet))
 
 
 @dataclass(slots=True)
@@ -233,7 +221,7 @@ def _captions(path: Path | None) -> tuple[Path, OutputFormat] | None:
     return path.expanduser(), OutputFormat(suffix)
 
 
-def _sound(asked: Asked, stdin: StoppableInput) -> Sound:
+def _sound(line: CommandLine, stdin: StoppableInput) -> Sound:
     """Raises InvalidOption, InvalidSetting, InvalidInput, Unavailable."""
     from kikitori.cli.listen.sounds import (
         MicrophoneSound,
@@ -243,13 +231,11 @@ def _sound(asked: Asked, stdin: StoppableInput) -> Sound:
         import_microphone_library,
     )
 
-    if asked.source == STDIN:
-        check_format(asked.encoding, asked.rate)
-        if sys.stdin is None or sys.stdin.isatty():
-            remedy = "Do so: arecord -f S16_LE -r 16000 | kikitori listen -"
-            raise InvalidSetting("Nothing is piped in.", remedy=remedy)
-        return StdinSound(stdin, asked.encoding, asked.rate)
-    if asked.source:
-        return file_sound(asked.source)
+    if line.source == STDIN:
+        check_format(line.encoding, line.rate)
+        check_piped([line.source], "arecord -f S16_LE -r 16000 | kikitori listen -")
+        return StdinSound(stdin, line.encoding, line.rate)
+    if line.source:
+        return file_sound(line.source)
     import_microphone_library()
-    return MicrophoneSound(asked.microphone)
+    return MicrophoneSound(line.microphone)

@@ -8,11 +8,11 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from kikitori.cli.listen.captions import Caption, Said, Shown, Told
-from kikitori.cli.local import fetch_default_model
+from kikitori.cli.local import fetch_default_model, loaded_pool
 from kikitori.errors import KikitoriError
 from kikitori.live.events import Final, FinalFailed, Interim, Lag, LiveEvent
 from kikitori.protocols.live_start import read_start
-from kikitori.services import find_device, live_defaults, make_catalog, make_pool, make_transcriber, plan_live
+from kikitori.services.making import find_device, live_defaults, make_catalog, make_transcriber, plan_live
 from kikitori.sessions.desk import LiveDesk, Wanted, live_desk
 from kikitori.types import SAMPLE_RATE
 
@@ -39,9 +39,7 @@ class LocalSource:
         catalog = make_catalog(settings)
         with reporter:
             await fetch_default_model(catalog, device.device, reporter)
-        async with make_pool(settings, catalog, device) as pool:
-            status = await pool.load("", pin=True)
-            reporter.note(f"Model: {status.model} ({status.replicas[0].device.upper()})")
+        async with loaded_pool(settings, catalog, device, reporter) as pool:
             transcriber = make_transcriber(settings, pool)
             async with live_desk(
                 pool, plan_live(settings), check=lambda model, decode: transcriber.check(decode, model=model)

@@ -12,7 +12,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from kikitori.cli.api import NEAR, error_from, server_address
+from kikitori.cli.api import NEAR, error_from, server_address, unanswered
 from kikitori.cli.listen.captions import Caption, Told
 from kikitori.cli.listen.conversation import Conversation, State, Step, Transmit
 from kikitori.cli.listen.sounds import WIDTHS, Sound
@@ -86,10 +86,7 @@ class RemoteSource:
         except InvalidStatus as exc:
             raise _refusal(exc) from exc
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as exc:
-            reason = str(exc) or type(exc).__name__
-            raise Away(
-                f"The server {self._address} does not answer ({reason}).", remedy="Check --url, and that it runs."
-            ) from exc
+            raise Away(**unanswered(self._address, exc)) from exc
 
 
 class Away(Unavailable):

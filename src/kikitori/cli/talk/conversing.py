@@ -13,9 +13,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from kikitori.audio.pcm import Encoding, Resampler, from_float, to_float
-from kikitori.cli.api import NEAR, server_address
+from kikitori.cli.api import NEAR, server_address, unanswered
 from kikitori.cli.listen.sounds import Sound
-from kikitori.cli.talk.dialogue import RATE, Dialogue, Event, Outcome, Played, Problem, Replied, Shown
+from kikitori.cli.talk.dialogue import RATE, Dialogue, Event, Outcome, Played, Problem, Replied, Shown, Who
 from kikitori.cli.talk.keys import Key
 from kikitori.cli.talk.playing import Player
 from kikitori.cli.talk.pushing import FRAME_SECONDS, GRACE_SECONDS, Begin, Commit, PushToTalk, Speak, Wish
@@ -45,6 +45,8 @@ class Talk:
         """The turn was answered, or refused."""
         self._committed = False
         self._loop = asyncio.get_running_loop()
+        self.failed = False
+        """The server said that something did not work, a reply most likely."""
 
     @property
     def dialogue(self) -> Dialogue:
@@ -125,6 +127,7 @@ class Talk:
         for wish in wishes:
             match wish:
                 case Begin():
+                    self._display.show(Shown(Who.AGENT, "", ends=True))  # what was interrupted ends here
                     for event in self._dialogue.begin(self._player.stop()):
                         self.send(event)
                 case Speak(pcm=pcm):
@@ -155,6 +158,7 @@ class Talk:
         else:
             self._display.show(outcome)
             if isinstance(outcome, Replied | Problem):
+                self.failed |= isinstance(outcome, Problem) or bool(outcome.problem)
                 self._replied.set()
 
 
@@ -192,9 +196,7 @@ async def connected(url: str, api_key: str, model: str) -> AsyncGenerator[Client
     except InvalidStatus as exc:
         raise _refusal(address, exc.response.status_code) from exc
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as exc:
-        reason = str(exc) or type(exc).__name__
-        message = f"The server {address} does not answer ({reason})."
-        raise Unavailable(message, remedy="Check --url, and that it runs.") from exc
+        raise Unavailable(**unanswered(address, exc)) from exc
     async with socket:
         yield socket
 

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 RATE = 24_000
 """Of sound both ways: 16 bit, mono."""
 MOST_PROBLEM = 500
+TRANSCRIPTION = "conversation.item.input_audio_transcription."
+UNHEARD = "(not understood)"
 
 Event = dict[str, Any]
 
@@ -22,11 +24,12 @@ class Who(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """More of what somebody says; ``ends``: that was all."""
+    """More of what somebody says; ``ends``: that was all. ``whole``: all of it, in place of what was shown."""
 
     who: Who
     text: str
     ends: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,12 @@ class Dialogue:
             return [self._sound(event)]
         if kind in ("response.output_audio_transcript.delta", "response.output_text.delta"):
             return [Shown(Who.AGENT, str(event["delta"]))]
-        if kind == "conversation.item.input_audio_transcription.completed":
-            return [Shown(Who.YOU, str(event["transcript"]).strip(), ends=True)]
+        if kind == f"{TRANSCRIPTION}delta":
+            return [Shown(Who.YOU, str(event["delta"]))]
+        if kind == f"{TRANSCRIPTION}completed":
+            return [Shown(Who.YOU, str(event["transcript"]).strip(), ends=True, whole=True)]
+        if kind == f"{TRANSCRIPTION}failed":
+            return [Shown(Who.YOU, UNHEARD, ends=True, whole=True)]
         if kind == "response.done":
             return self._done(event["response"])
         if kind == "error":

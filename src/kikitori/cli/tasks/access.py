@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,24 +15,11 @@ from kikitori.errors import Forbidden, KikitoriError, Unauthorized, Unavailable
 if TYPE_CHECKING:
     from kikitori.cli.tasks.client import TaskClient
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+T = TypeVar("T")
+
 FATAL = (Unauthorized, Forbidden, Unavailable)
 """Would befall every other task too."""
 
-Url = Annotated[
-    str,
-    typer.Option(metavar="URL", envvar="KIKITORI_URL", help="The Kikitori server to ask.", rich_help_panel="Server"),
-]
-ApiKey = Annotated[
-    str,
-    typer.Option(
-        metavar="KEY",
-        envvar="KIKITORI_API_KEY",
-        help="API key of that server.",
-        show_default=False,
-        rich_help_panel="Server",
-    ),
-]
 Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of tasks, as `submit` and `list` print them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, as the API gives it.")]
 
@@ -40,15 +27,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, as the API gives 
 def ask(
     url: str,
     api_key: str,
-    work: Callable[[TaskClient], Awaitable[Any]],
+    work: Callable[[TaskClient], Awaitable[T]],
     *,
     on_interrupt: Callable[[], object] = lambda: None,
-) -> Any:
+) -> T:
     """What ``work`` brings from the server. Raises KikitoriError, KeyboardInterrupt."""
     from kikitori.cli.interrupts import run_interruptibly
     from kikitori.cli.tasks.client import TaskClient
 
-    async def run() -> Any:
+    async def run() -> T:
         async with TaskClient.open(url, api_key) as client:
             return await work(client)
 

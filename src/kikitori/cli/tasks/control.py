@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.exits import guarded, say
-from kikitori.cli.tasks.access import DEFAULT_URL, ApiKey, Ids, Url, ask, for_each
-from kikitori.cli.tasks.facts import label_of
+from kikitori.cli.shared_flags import DEFAULT_URL, ApiKey, ServerUrl
+from kikitori.cli.tasks.access import Ids, ask, for_each
+from kikitori.cli.tasks.facts import PRIORITIES, Priority, label_of
 
 if TYPE_CHECKING:
     from kikitori.cli.tasks.client import TaskClient
 
 
-class Priority(StrEnum):
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
-
-
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     for command in (cancel, retry, priority, delete):
         app.command()(command)
 
 
 @guarded
-def cancel(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
+def cancel(ids: Ids, *, url: ServerUrl = DEFAULT_URL, api_key: ApiKey = "") -> None:
     """End tasks that wait or run. What they have heard is kept."""
 
     async def end(client: TaskClient, task_id: str) -> None:
@@ -40,7 +35,7 @@ def cancel(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
 
 
 @guarded
-def retry(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
+def retry(ids: Ids, *, url: ServerUrl = DEFAULT_URL, api_key: ApiKey = "") -> None:
     """Begin tasks again that failed, were cancelled or expired.
 
     Their text so far is removed.
@@ -56,9 +51,11 @@ def retry(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
 @guarded
 def priority(
     task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a task.", show_default=False)],
-    priority: Annotated[Priority, typer.Argument(help="Its new priority.", show_default=False)],
+    priority: Annotated[
+        Priority, typer.Argument(metavar="|".join(PRIORITIES), help="Its new priority.", show_default=False)
+    ],
     *,
-    url: Url = DEFAULT_URL,
+    url: ServerUrl = DEFAULT_URL,
     api_key: ApiKey = "",
 ) -> None:
     """Let a task that waits go before others, or after them."""
@@ -72,7 +69,7 @@ def priority(
 
 
 @guarded
-def delete(ids: Ids, *, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
+def delete(ids: Ids, *, url: ServerUrl = DEFAULT_URL, api_key: ApiKey = "") -> None:
     """Remove tasks for good, with their recordings and texts.
 
     One that runs is cancelled first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,6 +14,16 @@ from kikitori.text.durations import human_duration
 
 Task = Mapping[str, Any]
 
+
+class Priority(StrEnum):
+    """What goes first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+PRIORITIES = tuple(each.value for each in Priority)
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 COLUMNS = ("id", "status", "done", "priority", "created", "length", "language", "what")
 MAX_STEM = 100

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from kikitori.cli.exits import complain
 from kikitori.cli.inputs import Recording
+from kikitori.cli.parallel import side_by_side
 from kikitori.cli.progress import Reporter
 from kikitori.cli.tasks.access import FATAL
 from kikitori.cli.tasks.facts import FINAL, recordings_of, shown, waiting_words
@@ -35,12 +35,9 @@ async def follow_all(client: TaskClient, tasks: Sequence[Task], told: Reporter) 
         for at, recording in waiting:
             ended[at] = await _follow(client, tasks[at], recording, told)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(STREAMS, len(tasks))):
-                group.create_task(work(waiting))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    async with side_by_side() as group:
+        for _ in range(min(STREAMS, len(tasks))):
+            group.create_task(work(waiting))
     return ended
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import typer
-
+from kikitori.cli.apps import App
 from kikitori.cli.tasks import control, listing, result, submit, watch
 
-app = typer.Typer(
+app = App(
     help="Send recordings and links to a running server, watch them and get their texts.",
     epilog="The server is that of --url or KIKITORI_URL; its key is that of --api-key or KIKITORI_API_KEY.",
-    add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
 )
 submit.register(app)
 listing.register(app)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.exits import guarded, say
-from kikitori.cli.flags import Flag, SectionedCommand, with_flags
+from kikitori.cli.flags import Flag, with_flags
+from kikitori.cli.shared_flags import DEFAULT_URL, ApiKey, ServerUrl
 from kikitori.cli.tables import print_table
-from kikitori.cli.tasks.access import DEFAULT_URL, ApiKey, AsJson, Ids, Url, ask, for_each
-from kikitori.cli.tasks.facts import COLUMNS, line_of, row_of, sheet_of
+from kikitori.cli.tasks.access import AsJson, Ids, ask, for_each
+from kikitori.cli.tasks.facts import COLUMNS, PRIORITIES, line_of, row_of, sheet_of
 from kikitori.cli.tasks.times import parse_moment
+from kikitori.errors import InvalidOption
 
 if TYPE_CHECKING:
     from kikitori.cli.tasks.client import TaskClient
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 PAGE = 200
 """The most a server gives at once."""
 STATUSES = ("queued", "fetching", "running", "succeeded", "failed", "cancelled", "expired")
-PRIORITIES = ("high", "normal", "low")
 SORTS = ("created_at", "finished_at", "duration", "priority", "status")
 MOMENTS = ("created_after", "created_before", "finished_after", "finished_before")
 STATUS_STYLES = {"succeeded": "green", "failed": "red", "running": "cyan", "fetching": "cyan", "expired": "yellow"}
@@ -46,12 +48,12 @@ def filter_flags() -> list[Flag]:
 
     ago = "A time such as 2026-03-01, or how long ago: 2h."
     return [
-        flag("status", "Only these; several with commas.", choices=STATUSES, short="-s"),
+        flag("status", "Only these; several with commas.", choices=STATUSES, others=("-s",)),
         flag("priority", "Only these; several with commas.", choices=PRIORITIES),
         flag("tag", "With this tag."),
         flag("platform", "With this label."),
         flag("text", "With all these words in their text; `word*` finds all that begin so."),
-        flag("language", "Spoken in this language.", short="-l"),
+        flag("language", "Spoken in this language.", others=("-l",)),
         flag("model", "Heard by this model."),
         flag("engine", "Heard by this engine."),
         flag("owner", "Of this owner; for keys that may see all."),
@@ -63,8 +65,8 @@ def filter_flags() -> list[Flag]:
     ]
 
 
-def register(app: typer.Typer) -> None:
-    app.command("list", cls=SectionedCommand, epilog=EPILOG)(list_tasks)
+def register(app: App) -> None:
+    app.command("list", epilog=EPILOG)(list_tasks)
     app.command("show")(show)
 
 
@@ -72,7 +74,7 @@ def register(app: typer.Typer) -> None:
 @with_flags("filters", filter_flags())
 def list_tasks(
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.")] = 50,
     all_of_them: Annotated[bool, typer.Option("--all", "-a", help="However many there are.")] = False,
     sort: Annotated[
         str,
@@ -80,16 +82,17 @@ def list_tasks(
             "--sort",
             metavar="FIELD",
             help=f"By {', '.join(SORTS)}; with - before it: the greatest first.",
-            autocompletion=lambda incomplete: [name for name in SORTS if name.startswith(incomplete)],
+            autocompletion=lambda: [*SORTS],
         ),
     ] = "-created_at",
     as_json: AsJson = False,
-    url: Url = DEFAULT_URL,
+    url: ServerUrl = DEFAULT_URL,
     api_key: ApiKey = "",
     filters: dict[str, Any],
 ) -> None:
     """Show tasks, the newest first."""
     now = datetime.now(UTC)
+    _check("sort", [sort.removeprefix("-")], SORTS)
     query = {**read_filters(filters, now), "sort": sort}
 
     async def work(client: TaskClient) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def list_tasks(
 
 
 @guarded
-def show(ids: Ids, *, as_json: AsJson = False, url: Url = DEFAULT_URL, api_key: ApiKey = "") -> None:
+def show(ids: Ids, *, as_json: AsJson = False, url: ServerUrl = DEFAULT_URL, api_key: ApiKey = "") -> None:
     """Show everything about tasks."""
     shown = 0
 
@@ -132,7 +135,16 @@ def show(ids: Ids, *, as_json: AsJson = False, url: Url = DEFAULT_URL, api_key: 
 def read_filters(filters: Mapping[str, Any], now: datetime) -> dict[str, str]:
     """What was typed, as the API wants it. Raises InvalidOption."""
     query = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in filters.items()}
+    for name, allowed in (("status", STATUSES), ("priority", PRIORITIES)):
+        _check(name, query.get(name, "").split(","), allowed)
     return {name: parse_moment(value, name, now) if name in MOMENTS else value for name, value in query.items()}
+
+
+def _check(name: str, values: Iterable[str], allowed: Sequence[str]) -> None:
+    """Raises InvalidOption."""
+    for value in values:
+        if value.strip() not in ("", *allowed):
+            raise InvalidOption(name, value, ", ".join(allowed))
 
 
 async def read_list(client: TaskClient, query: Mapping[str, str], limit: int) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.exits import ExitCode, complain, guarded, say
-from kikitori.cli.flags import SectionedCommand, layout_flags, with_flags
+from kikitori.cli.flags import layout_flags, with_flags
 from kikitori.cli.outputs import TASK_FORMATS, Folder, output_names, parse_formats, standard_output
-from kikitori.cli.tasks.access import DEFAULT_URL, FATAL, ApiKey, Ids, Url, ask, for_each
+from kikitori.cli.shared_flags import DEFAULT_URL, ApiKey, Formats, OutputFolder, ServerUrl
+from kikitori.cli.tasks.access import FATAL, Ids, ask, for_each
 from kikitori.errors import KikitoriError
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     Give = Callable[[Recording, Mapping[OutputFormat, bytes], bool], None]
 
 
-def register(app: typer.Typer) -> None:
-    app.command(cls=SectionedCommand)(result)
+def register(app: App) -> None:
+    app.command()(result)
 
 
 @guarded
@@ -31,22 +33,11 @@ def register(app: typer.Typer) -> None:
 def result(
     ids: Ids,
     *,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(TASK_FORMATS),
-            help="Form of the text; several with commas or by repeating the flag. Default: txt.",
-            autocompletion=lambda incomplete: [name for name in TASK_FORMATS if name.startswith(incomplete)],
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write NAME.FORMAT files into this folder.")
-    ] = None,
+    formats: Formats = None,
+    output: OutputFolder = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait, with progress, for tasks that run.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="What there is so far, or until it broke off.")] = False,
-    url: Url = DEFAULT_URL,
+    url: ServerUrl = DEFAULT_URL,
     api_key: ApiKey = "",
     layout: dict[str, Any],
 ) -> None:

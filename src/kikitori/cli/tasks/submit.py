@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kikitori.cli.exits import ExitCode, InvalidSetting, complain, guarded, say
-from kikitori.cli.flags import SectionedCommand, option_flags, with_flags, with_language_code
-from kikitori.cli.inputs import STDIN, Missing, Recording, find_recordings
+from kikitori.cli.apps import App
+from kikitori.cli.exits import ExitCode, complain, guarded, say
+from kikitori.cli.flags import option_flags, with_fields, with_flags, with_language_code
+from kikitori.cli.inputs import Missing, Recording, check_piped, find_recordings, those_there
 from kikitori.cli.outputs import TASK_FORMATS, parse_formats
-from kikitori.cli.tasks.access import DEFAULT_URL, FATAL, ApiKey, AsJson, Url, ask
+from kikitori.cli.parallel import side_by_side
+from kikitori.cli.shared_flags import DEFAULT_URL, ApiKey, Quiet, ServerUrl
+from kikitori.cli.tasks.access import FATAL, AsJson, ask
+from kikitori.cli.tasks.facts import PRIORITIES, Priority, waiting_words
 from kikitori.cli.tasks.times import parse_length
-from kikitori.errors import InvalidInput, KikitoriError
+from kikitori.errors import KikitoriError
 
 if TYPE_CHECKING:
     from kikitori.cli.interrupts import StoppableInput
     from kikitori.cli.tasks.client import TaskClient
 
-PRIORITIES = ("high", "normal", "low")
 JOBS = 4
 """Sent side by side."""
 EPILOG = (
@@ -42,47 +45,46 @@ class Link:
 Source = Recording | Link
 
 
-def register(app: typer.Typer) -> None:
-    app.command(cls=SectionedCommand, epilog=EPILOG)(submit)
+def register(app: App) -> None:
+    app.command(epilog=EPILOG)(submit)
 
 
-@guarded
-@with_flags("options", option_flags())
-def submit(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """What was typed."""
+
     sources: Annotated[
         list[str],
         typer.Argument(
             metavar="SOURCE",
             help="Files, folders, patterns such as '*.mp3', links to media or video pages, - for stdin.",
         ),
-    ],
-    *,
+    ]
     model: Annotated[
         str, typer.Option(metavar="MODEL", help="A model of the server. Default: its own.", show_default=False)
-    ] = "",
+    ] = ""
     priority: Annotated[
-        str,
-        typer.Option(
-            "--priority",
-            "-p",
-            metavar="|".join(PRIORITIES),
-            help="What goes first.",
-            autocompletion=lambda incomplete: [name for name in PRIORITIES if name.startswith(incomplete)],
-        ),
-    ] = "normal",
+        Priority, typer.Option("--priority", "-p", metavar="|".join(PRIORITIES), help="What goes first.")
+    ] = Priority.NORMAL
     tags: Annotated[
         list[str] | None, typer.Option("--tag", metavar="TEXT", help="A label to find them by; repeat it for several.")
-    ] = None,
+    ] = None
     platform: Annotated[
         str, typer.Option(metavar="TEXT", help="Where they come from, to find them by.", show_default=False)
-    ] = "",
+    ] = ""
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", "-f", metavar="|".join(TASK_FORMATS), help="Forms of the text, noted on the task."),
-    ] = None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(TASK_FORMATS),
+            help="Forms of the text, noted on the task.",
+            autocompletion=lambda: [*TASK_FORMATS],
+        ),
+    ] = None
     callback_url: Annotated[
         str, typer.Option(metavar="URL", help="Told when a task has ended.", show_default=False)
-    ] = "",
+    ] = ""
     idempotency_key: Annotated[
         str,
         typer.Option(
@@ -90,58 +92,71 @@ def submit(
             help="Sent again with the same key, a source makes no second task. Several sources get KEY#1, KEY#2, ….",
             show_default=False,
         ),
-    ] = "",
+    ] = ""
     expires_in: Annotated[
         str,
         typer.Option(metavar="TIME", help="Not begun within 90s, 10m, 2h, 7d it is given up.", show_default=False),
-    ] = "",
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Show progress until all have ended.")] = False,
-    as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only, and the ids.")] = False,
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = "",
-    options: dict[str, Any],
-) -> None:
+    ] = ""
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Show progress until all have ended.")] = False
+    as_json: AsJson = False
+    quiet: Quiet = False
+    url: ServerUrl = DEFAULT_URL
+    api_key: ApiKey = ""
+
+
+@guarded
+@with_flags("options", option_flags())
+@with_fields("line")
+def submit(*, line: CommandLine, options: dict[str, Any]) -> None:
     """Send recordings and links to a server.
 
     Each becomes a task, which is done even when the server is stopped in between.
     """
+    fields = task_fields(line, options)
+    check_piped(line.sources, "kikitori tasks submit - < talk.mp3")
+    found = [*find_sources(line.sources)]
+    wanted: list[Source] = those_there(found)
+    if not wanted:
+        raise typer.Exit(ExitCode.FAILED)
+    code = _send(line, fields, wanted)
+    raise typer.Exit(ExitCode.FAILED if len(wanted) < len(found) else code)
+
+
+def task_fields(line: CommandLine, options: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """The form of each task. Raises InvalidOption."""
     from kikitori.cli.api import form_fields
-    from kikitori.cli.interrupts import StoppableInput
     from kikitori.options import parse_options
 
     options = with_language_code(options)
     parse_options(options)
     texts: dict[str, str | list[str]] = {
-        "priority": priority,
-        "tags": tags or [],
-        "platform": platform,
-        "formats": [each.value for each in parse_formats(formats, allowed=TASK_FORMATS)] if formats else [],
-        "callback_url": callback_url,
-        "expires_in": f"{parse_length(expires_in, 'expires_in'):g}" if expires_in else "",
+        "priority": line.priority.value,
+        "tags": line.tags or [],
+        "platform": line.platform,
+        "formats": [each.value for each in parse_formats(line.formats, allowed=TASK_FORMATS)] if line.formats else [],
+        "callback_url": line.callback_url,
+        "expires_in": f"{parse_length(line.expires_in, 'expires_in'):g}" if line.expires_in else "",
     }
-    fields = {**form_fields(options, model=model), **{name: value for name, value in texts.items() if value}}
-    found = [*find_sources(_checked(sources))]
-    for item in found:
-        if isinstance(item, Missing):
-            complain(InvalidInput(item.problem), about=item.name)
-    wanted = [item for item in found if not isinstance(item, Missing)]
-    if not wanted:
-        raise typer.Exit(ExitCode.FAILED)
-    with StoppableInput(sys.stdin) as stdin:
-        sender = Sender(fields, idempotency_key, stdin, as_json=as_json, quiet=quiet)
+    return {**form_fields(options, model=line.model), **{name: value for name, value in texts.items() if value}}
 
-        async def work(client: TaskClient) -> Any:
+
+def _send(line: CommandLine, fields: dict[str, str | list[str]], wanted: Sequence[Source]) -> ExitCode:
+    """Make the tasks, and wait for them if that is asked for. Raises KikitoriError, KeyboardInterrupt."""
+    from kikitori.cli.interrupts import StoppableInput
+
+    with StoppableInput(sys.stdin) as stdin:
+        sender = Sender(fields, line.idempotency_key, stdin, as_json=line.as_json, quiet=line.quiet or line.wait)
+
+        async def work(client: TaskClient) -> ExitCode:
             code = await sender.send_all(client, wanted)
-            return max(code, await _wait(client, sender.made, quiet)) if wait else code
+            return max(code, await _wait(client, sender.made, line.quiet)) if line.wait else code
 
         try:
-            code = ask(url, api_key, work, on_interrupt=stdin.stop)
+            return ask(line.url, line.api_key, work, on_interrupt=stdin.stop)
         except KeyboardInterrupt:
             if sender.made:
                 say("What was sent goes on without you.")
             raise
-    raise typer.Exit(ExitCode.FAILED if len(wanted) < len(found) else code)
 
 
 def find_sources(arguments: Sequence[str]) -> Iterator[Source | Missing]:
@@ -179,7 +194,7 @@ class Sender:
         sent: list[tuple[Source, asyncio.Task[Any]]] = []
         told = failed = 0
         try:
-            async with asyncio.TaskGroup() as group:
+            async with side_by_side() as group:
                 for number, source in enumerate(sources, start=1):
                     fields = self._with_key(number if len(sources) > 1 else 0)
                     sent.append((source, group.create_task(self._send(client, places, source, fields))))
@@ -187,8 +202,6 @@ class Sender:
                     await asyncio.wait([task])
                     told += 1
                     failed += not self._tell(source, task.result())
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
         finally:
             for source, task in sent[told:]:
                 if task.done() and not task.cancelled() and task.exception() is None:
@@ -224,8 +237,6 @@ class Sender:
         self.made.append(made)
         typer.echo(json.dumps(made, ensure_ascii=False) if self._as_json else made["id"])
         if not self._quiet:
-            from kikitori.cli.tasks.facts import waiting_words
-
             say(f"{source.name}: {waiting_words(made)}")
         return True
 
@@ -237,9 +248,3 @@ async def _wait(client: TaskClient, made: Sequence[dict[str, Any]], quiet: bool)
     with reporter(quiet=quiet) as told:
         ended = await follow_all(client, made, told)
     return ExitCode.OK if all(task["status"] == "succeeded" for task in ended) else ExitCode.FAILED
-
-
-def _checked(sources: list[str]) -> list[str]:
-    if STDIN in sources and (sys.stdin is None or sys.stdin.isatty()):
-        raise InvalidSetting("Nothing is piped in.", remedy="Do so: kikitori tasks submit - < talk.mp3")
-    return sources

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kikitori.cli.apps import App
 from kikitori.cli.exits import ExitCode, guarded, say
-from kikitori.cli.tasks.access import DEFAULT_URL, ApiKey, Ids, Url, ask, for_each
+from kikitori.cli.shared_flags import DEFAULT_URL, ApiKey, Quiet, ServerUrl
+from kikitori.cli.tasks.access import Ids, ask, for_each
 
 if TYPE_CHECKING:
     from kikitori.cli.progress import Reporter
@@ -16,18 +18,12 @@ if TYPE_CHECKING:
 EPILOG = "Exit codes: 0 all have succeeded; 1 one has not; 130 stopped with Ctrl-C, the tasks go on."
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(epilog=EPILOG)(watch)
 
 
 @guarded
-def watch(
-    ids: Ids,
-    *,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; wait, and show errors only.")] = False,
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = "",
-) -> None:
+def watch(ids: Ids, *, quiet: Quiet = False, url: ServerUrl = DEFAULT_URL, api_key: ApiKey = "") -> None:
     """Show how far tasks are until they end.
 
     A connection that is lost is made again: the server may restart in between.
@@ -59,8 +55,4 @@ async def watch_ids(client: TaskClient, ids: list[str], told: Reporter) -> ExitC
 
     code = await for_each(ids, look)
     ended = await follow_all(client, tasks, told)
-    return (
-        ExitCode.OK
-        if code is ExitCode.OK and all(task["status"] == "succeeded" for task in ended)
-        else (ExitCode.FAILED)
-    )
+    return code if all(task["status"] == "succeeded" for task in ended) else ExitCode.FAILED

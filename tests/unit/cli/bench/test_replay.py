@@ -58,6 +58,30 @@ async def test_the_start_says_how_to_listen() -> None:
     assert not journal.ended
 
 
+async def test_a_busy_server_is_asked_again_when_it_says() -> None:
+    async def busy(talk: Talk) -> None:
+        await talk.next_message()
+        await talk.say("error", message="The server is busy.", retry_after=0.05)
+        await talk.socket.close(1013)
+
+    async with live_server(busy, busy, hear_all) as server:
+        (journal,) = await replay_all(Target(url=server.url), [SPEECH])
+    assert len(server.requests) == 3
+    assert journal.ended
+    assert journal.problem == ""
+
+
+async def test_a_server_that_stays_busy_too_long_is_a_problem() -> None:
+    async def busy(talk: Talk) -> None:
+        await talk.next_message()
+        await talk.say("error", message="The server is busy.", retry_after=3600)
+
+    async with live_server(busy) as server:
+        (journal,) = await replay_all(Target(url=server.url), [SPEECH])
+    assert journal.problem == "The server is busy."
+    assert journal.sent == ()
+
+
 async def test_a_client_that_is_cut_off_keeps_nobody_waiting() -> None:
     async def cut(talk: Talk) -> None:
         talk.break_off()

@@ -38,7 +38,9 @@ def test_a_turn_and_its_reply() -> None:
     assert dialogue.speak(b"\1\2")["audio"] == base64.b64encode(b"\1\2").decode()
     assert types(dialogue.commit()) == ["input_audio_buffer.commit", "response.create"]
     transcript = {"type": "conversation.item.input_audio_transcription.completed", "transcript": " Hello. "}
-    assert dialogue.hear(transcript) == [Shown(Who.YOU, "Hello.", ends=True)]
+    delta = {"type": "conversation.item.input_audio_transcription.delta", "delta": "Hel"}
+    assert dialogue.hear(delta) == [Shown(Who.YOU, "Hel")]
+    assert dialogue.hear(transcript) == [Shown(Who.YOU, "Hello.", ends=True, whole=True)]
     assert dialogue.hear(created("r1")) == []
     assert dialogue.hear(text("r1", "Hi")) == [Shown(Who.AGENT, "Hi")]
     assert dialogue.hear(sound("r1")) == [Played(SECOND)]
@@ -93,6 +95,11 @@ def test_what_fails_is_said_and_what_was_only_late_is_not() -> None:
     late = {"type": "error", "error": {"code": "response_cancel_not_active", "message": "over"}}
     assert dialogue.hear(late) == []
     assert dialogue.hear({"type": "error", "error": {"code": "x", "message": "No."}}) == [Problem("No.")]
+
+
+def test_what_was_not_understood_is_said() -> None:
+    failed = {"type": "conversation.item.input_audio_transcription.failed", "error": {"message": "Broken."}}
+    assert Dialogue().hear(failed) == [Shown(Who.YOU, "(not understood)", ends=True, whole=True)]
 
 
 def test_the_session_says_what_the_user_wants() -> None:

@@ -197,7 +197,23 @@ def test_filters_are_the_querys(api: FakeApi, tasks: Run) -> None:
         "status": "failed,expired", "tag": "x", "has_error": "false", "created_after": "2026-03-01T00:00:00+00:00",
         "sort": "duration", "text": "tea", "limit": "7",
     }  # fmt: skip
-    assert tasks("list", "--created-after", "yesterday").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--created-after", "yesterday"], "--created-after is 'yesterday'"),
+        (["--status", "failed,done"], "--status is 'done'. Allowed: queued, "),
+        (["--priority", "urgent"], "--priority is 'urgent'. Allowed: high, normal, low."),
+        (["--sort", "-colour"], "--sort is 'colour'. Allowed: created_at, "),
+    ],
+)
+def test_a_wrong_filter_is_named_before_the_server_is_asked(
+    api: FakeApi, tasks: Run, arguments: list[str], words: str
+) -> None:
+    done = tasks("list", *arguments)
+    assert (done.exit_code, api.requests) == (2, [])
+    assert words in done.stderr
 
 
 def test_long_lists_are_read_page_by_page(api: FakeApi, tasks: Run) -> None:
