@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,13 +17,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.live_page import WAIT_MS
+from tests.servers import free_port as free_port
 
 START_SECONDS = 120.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +73,14 @@ class ConsolePage:
         self.page.locator("input[type=file]").set_input_files(list(files))
         expect(self.page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
 
-    def start(self, *files: Path) -> None:
+    def start(self, *files: Path, wishes: Sequence[str] = ()) -> None:
+        """``wishes``: boxes to tick before."""
         self.upload(files)
+        for wish in wishes:
+            self.page.get_by_text(wish, exact=True).click()
         self.press("Start")
 
-    def is_in_stage(self, stage: str) -> None:
+    def is_in_stage(self, stage: str | re.Pattern[str]) -> None:
         expect(self.page.locator(".st-key-file-head")).to_contain_text(stage)
 
     def has_lines(self) -> None:
@@ -94,7 +92,9 @@ class ConsolePage:
     def text(self) -> str:
         """The whole text, from its own tab."""
         self.page.get_by_role("tab", name="Full text").click()
-        text = self.page.get_by_role("textbox", name="Full text").input_value()
+        whole = self.page.locator("p.whole")
+        expect(whole).to_be_visible()
+        text = (whole.text_content() or "").strip()
         self.page.get_by_role("tab", name="Timeline").click()
         return text
 

@@ -8,12 +8,15 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 from tests.acceptance.test_keys import kikitori
 from tests.conftest import MINI, ROOT, Sample
 from tests.console_page import ConsolePage, ConsoleProcess, free_port, open_console, running_console, told_url
@@ -23,9 +26,16 @@ from tests.servers import Server, running_server
 
 pytestmark = pytest.mark.service
 WAIT_SECONDS = 60.0
+CHUNK_SECONDS = "60"
+"""The first lines come when the first chunk is read, so of a short one they come soon."""
 IMAGES = ROOT / "docs" / "images"
-LARGE = {"width": 1280, "height": 860}
-PHONE = {"width": 390, "height": 844}
+LARGE: ViewportSize = {"width": 1280, "height": 860}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+LOOKS: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
+    "phone": ("dark", PHONE),
+    "dark": ("dark", LARGE),
+    "light": ("light", LARGE),
+}
 DOCUMENTED = {
     "console-file-light": "console-file",
     "console-live-spoken": "console-live",
@@ -47,10 +57,16 @@ def console_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(place: Path, console_port: int) -> Iterator[Server]:
-    """Open, and its live page may be shown by the console."""
-    origins = json.dumps([f"http://127.0.0.1:{console_port}"])
-    with running_server(place / "data", model=str(MINI / "model"), console_origins=origins) as started:
+def start_server(place: Path, console_port: int) -> Callable[[], AbstractContextManager[Server]]:
+    """Starts the server, and later another one in its place. It is open, and the console may show its live page."""
+    port, origins = str(free_port()), json.dumps([f"http://127.0.0.1:{console_port}"])
+    settings = {"model": str(MINI / "model"), "console_origins": origins, "chunk_seconds": CHUNK_SECONDS}
+    return partial(running_server, place / "data", "--port", port, **settings)
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[[], AbstractContextManager[Server]]) -> Iterator[Server]:
+    with start_server() as started:
         yield started
 
 
@@ -75,8 +91,8 @@ def short(place: Path, samples: Mapping[str, Sample]) -> Path:
 
 @pytest.fixture(scope="module")
 def long(place: Path, samples: Mapping[str, Sample]) -> Path:
-    """A quarter of an hour, so that there is a middle to do something in."""
-    return join([samples[name].path for name in NAMES], place / "weekly-meeting.wav", rounds=100)
+    """Eight minutes, so that there is a middle to do something in."""
+    return join([samples[name].path for name in NAMES], place / "weekly-meeting.wav", rounds=50)
 
 
 def heard_by_api(server: Server, recording: Path) -> str:
@@ -164,14 +180,43 @@ def test_two_browsers_do_not_mix(
         expect(first.page.get_by_text(yours.path.name)).to_have_count(0)
 
 
-def test_a_tab_that_is_closed_stops_its_run(
+def test_closing_a_tab_stops_its_run_or_makes_a_task_of_it_and_loading_it_anew_does_neither(
     server: Server, console: ConsoleProcess, browser: Browser, long: Path
 ) -> None:
-    with open_console(browser, console.url) as tab:
-        tab.start(long)
-        tab.has_lines()
-        assert server.busy() == 1
-    until(lambda: server.busy() == 0)
+    with open_console(browser, console.url) as stays:
+        stays.start(long)
+        stays.has_lines()
+        stays.page.reload()
+        stays.is_in_stage("Listening")
+        stays.has_lines()
+        before = stays.lines()
+        with open_console(browser, console.url) as ends, open_console(browser, console.url) as moves:
+            ends.start(long, wishes=["Keep recording and text among the tasks"])
+            moves.start(long, wishes=["Go on when I close this page"])
+            for tab in (ends, moves):
+                tab.is_in_stage("Listening")
+        until(lambda: states(server, long) == ["cancelled", "running"])
+        stays.page.goto(f"{console.url}/live")
+        stays.go_to("File")
+        stays.is_in_stage(re.compile("Listening|Done"))
+        expect(stays.page.get_by_text("Connected again")).to_have_count(0)
+        assert stays.lines()[: len(before)] == before
+        with open_console(browser, console.url) as stranger:
+            expect(stranger.page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+            expect(stranger.page.locator(".st-key-file-head")).to_have_count(0)
+        assert stays.problems == []
+    for task in tasks_of(server, long):
+        assert httpx.delete(f"{server.url}/api/tasks/{task['id']}").is_success
+
+
+def tasks_of(server: Server, recording: Path) -> list[dict[str, Any]]:
+    found = httpx.get(f"{server.url}/api/tasks").json()["tasks"]
+    return [task for task in found if task["file_name"] == recording.name]
+
+
+def states(server: Server, recording: Path) -> list[str]:
+    """Of the tasks of a recording."""
+    return sorted(task["status"] for task in tasks_of(server, recording))
 
 
 def test_live_captions_are_shown_in_the_console_and_remembered(
@@ -182,6 +227,7 @@ def test_live_captions_are_shown_in_the_console_and_remembered(
         tab.page.get_by_text("Keep each session with its audio among the tasks").click()
         live = tab.page.frame_locator("iframe.page")
         expect(live.locator("body[data-ready]")).to_be_attached()
+        expect(tab.page.locator("iframe.page[data-record=true]")).to_be_visible()
         live.get_by_role("button", name="Start", exact=True).click()
         expect(live.locator("#finals .entry p").first).to_be_visible()
         said = live.locator("#finals .entry p").first.inner_text()
@@ -201,35 +247,6 @@ def kept(server: Server) -> list[str]:
     return [httpx.get(f"{server.url}/api/tasks/{task['id']}/result").json()["text"] for task in tasks]
 
 
-def test_a_server_that_is_killed_and_comes_back_is_met_again(
-    console_port: int, browser: Browser, place: Path, short: Path, long: Path
-) -> None:
-    port = str(free_port())
-    data, settings = place / "killed", {"model": str(MINI / "model")}
-    with running_server(data, "--port", port, **settings) as first:
-        with running_console(first.url, place / "killed-console.log", "--port", str(free_port())) as console:
-            with open_console(browser, console.url) as tab:
-                tab.start(long)
-                tab.has_lines()
-                first.process.kill()
-                first.process.wait()
-                tab.is_in_stage("Connection lost")
-                expect(tab.page.get_by_text("The connection to the server was lost.")).to_be_visible()
-                tab.has_lines()
-                expect(tab.page.get_by_text("Server not reachable")).to_be_visible()
-                with running_server(data, "--port", port, **settings) as second:
-                    tab.is_in_stage("Listening")
-                    expect(tab.page.get_by_text("Connected again")).to_be_visible()
-                    tab.press("Stop")
-                    tab.is_in_stage("Stopped")
-                    expect(tab.page.get_by_text("Server ready")).to_be_visible()
-                    tab.start(short)
-                    tab.is_in_stage("Done")
-                    assert tab.text() == heard_by_api(second, short)
-                assert tab.problems == []
-            assert "Traceback" not in console.log.read_text()
-
-
 def test_a_key_opens_the_console_and_is_nowhere_to_be_seen(
     browser: Browser, place: Path, samples: Mapping[str, Sample]
 ) -> None:
@@ -242,10 +259,19 @@ def test_a_key_opens_the_console_and_is_nowhere_to_be_seen(
         with open_console(browser, url.replace("127.0.0.1", "localhost")) as tab:
             tab.sign_in("kk_wrong")
             expect(tab.page.get_by_text("The server does not take this key.")).to_be_visible()
+            take_pictures(tab, place, "sign-in")
             tab.sign_in(key)
-            tab.start(samples["en_01"].path)
+            tab.start(samples["en_01"].path, wishes=["Keep recording and text among the tasks"])
             tab.is_in_stage("Done")
             assert tab.text() == samples["en_01"].text
+            tab.page.reload()
+            expect(tab.page.get_by_label("API key")).to_have_value("")
+            expect(tab.page.locator(".st-key-file-head")).to_have_count(0)
+            tab.sign_in(key)
+            tab.is_in_stage("Done")
+            assert tab.text() == samples["en_01"].text
+            tab.go_to("Tasks")
+            expect(tab.page.get_by_role("button", name=samples["en_01"].path.name)).to_be_visible()
             tab.go_to("Live")
             live = tab.page.frame_locator("iframe.page")
             expect(live.locator("body[data-ready]")).to_be_attached()
@@ -279,29 +305,27 @@ def console_process(server: Server) -> psutil.Process:
     return found
 
 
-@pytest.mark.parametrize("look", ["light", "phone"])
 def test_every_page_looks_right(
-    server: Server, console: ConsoleProcess, browser: Browser, long: Path, pictures: Path, look: str
+    server: Server, console: ConsoleProcess, browser: Browser, long: Path, pictures: Path
 ) -> None:
     """People look at the pictures; here, nothing may stick out of the page, and no script may fail."""
-    scheme, viewport = ("light", LARGE) if look == "light" else ("dark", PHONE)
-    with open_console(browser, console.url, color_scheme=scheme, viewport=viewport) as tab:
+    with open_console(browser, console.url, viewport=LARGE) as tab:
         tab.start(long)
         expect(tab.page.locator("li.line").nth(9)).to_be_attached()
         expect(tab.page.get_by_text("as fast as spoken")).to_be_visible()
-        take_picture(tab, pictures / f"console-file-{look}.png")
+        take_pictures(tab, pictures, "file")
         tab.press("Stop")
         tab.is_in_stage("Stopped")
-        tab.page.goto(f"{console.url}/live")
+        tab.go_to("Live")
         expect(tab.page.frame_locator("iframe.page").locator("body[data-ready]")).to_be_attached()
-        take_picture(tab, pictures / f"console-live-{look}.png")
-        tab.page.goto(f"{console.url}/tasks")
+        take_pictures(tab, pictures, "live")
+        tab.go_to("Tasks")
         expect(tab.page.get_by_text("board-meeting.wav").filter(visible=True).first).to_be_visible()
         expect(tab.page.get_by_role("textbox", name="Search")).to_be_visible()
-        take_picture(tab, pictures / f"console-tasks-{look}.png")
-        tab.page.goto(f"{console.url}/models")
+        take_pictures(tab, pictures, "tasks")
+        tab.go_to("Models and keys")
         expect(tab.page.get_by_text("pocketsphinx").filter(visible=True).first).to_be_visible()
-        take_picture(tab, pictures / f"console-models-{look}.png")
+        take_pictures(tab, pictures, "models")
         assert tab.problems == []
 
 
@@ -316,6 +340,15 @@ def pictures(place: Path, server: Server, short: Path) -> Path:
     return place
 
 
+def take_pictures(tab: ConsolePage, folder: Path, name: str) -> None:
+    """The page by day, by night, and on a phone."""
+    for look, (scheme, viewport) in LOOKS.items():
+        tab.page.emulate_media(color_scheme=scheme)
+        tab.page.set_viewport_size(viewport)
+        take_picture(tab, folder / f"console-{name}-{look}.png")
+    tab.page.set_viewport_size(LARGE)
+
+
 def take_picture(tab: ConsolePage, target: Path) -> None:
     wide = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     main = tab.page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
@@ -324,6 +357,37 @@ def take_picture(tab: ConsolePage, target: Path) -> None:
     if os.environ.get("KIKITORI_TEST_SCREENSHOTS") and target.stem in DOCUMENTED:
         IMAGES.mkdir(exist_ok=True)
         shutil.copy(target, IMAGES / f"{DOCUMENTED[target.stem]}.png")
+
+
+def test_a_server_that_is_killed_and_comes_back_is_met_again(
+    server: Server,
+    start_server: Callable[[], AbstractContextManager[Server]],
+    console: ConsoleProcess,
+    browser: Browser,
+    short: Path,
+    long: Path,
+) -> None:
+    """After all others that use the server."""
+    with open_console(browser, console.url) as tab:
+        tab.start(long)
+        tab.has_lines()
+        server.process.kill()
+        server.process.wait()
+        tab.is_in_stage("Connection lost")
+        expect(tab.page.get_by_text("The connection to the server was lost.")).to_be_visible()
+        tab.has_lines()
+        expect(tab.page.get_by_text("Server not reachable")).to_be_visible()
+        with start_server() as second:
+            tab.is_in_stage("Listening")
+            expect(tab.page.get_by_text("Connected again")).to_be_visible()
+            tab.press("Stop")
+            tab.is_in_stage("Stopped")
+            expect(tab.page.get_by_text("Server ready")).to_be_visible()
+            tab.start(short)
+            tab.is_in_stage("Done")
+            assert tab.text() == heard_by_api(second, short)
+        assert tab.problems == []
+    assert "Traceback" not in console.log.read_text()
 
 
 def test_no_file_name_and_no_text_is_logged(server: Server, console: ConsoleProcess) -> None:

@@ -28,18 +28,19 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, samples: Mapping[str, Sample]) -> Path:
-    """A folder with recordings: two short ones, and one of an hour."""
+    """A folder with recordings: two short ones, and one of a quarter of an hour."""
     folder = tmp_path_factory.mktemp("console-tasks")
     join([samples["en_01"].path], folder / "hello.wav", rounds=1)
     join([samples["en_01"].path, samples["en_02"].path], folder / "meeting.wav", rounds=2)
-    join([samples["en_01"].path, samples["en_02"].path], folder / "conference.wav", rounds=600)
+    join([samples["en_01"].path, samples["en_02"].path], folder / "conference.wav", rounds=130)
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(place: Path) -> Iterator[Server]:
     private = json.dumps(["127.0.0.0/8"])
-    with running_server(place / "data", model=str(MINI / "model"), allowed_addresses=private) as started:
+    model = str(MINI / "model")
+    with running_server(place / "data", model=model, allowed_addresses=private, chunk_seconds="60") as started:
         yield started
 
 

@@ -9,8 +9,9 @@ from importlib import import_module
 
 import streamlit as st
 
-from kikitori.console import here, runs
+from kikitori.console import here, runs, tabs
 from kikitori.console.api import ApiError
+from kikitori.console.launch import UPLOAD_MB
 from kikitori.console.look import LOGO, MARK, style
 from kikitori.console.words import say
 
@@ -38,11 +39,14 @@ PAGES = (
 def run() -> None:
     """The whole console, once."""
     st.set_page_config(page_title="Kikitori", page_icon=MARK, layout="wide")
-    st.html(style(choose_files=say("common.choose_files")))
+    drop = say("common.drop_files", size=f"{UPLOAD_MB // 1024} GB")
+    st.html(style(choose_files=say("common.choose_files"), drop_files=drop, language=here.language()))
     st.logo(LOGO, icon_image=MARK, size="large")
     pages = [_page(spec, default=number == 0) for number, spec in enumerate(PAGES)]
     chosen = st.navigation(pages)
     here.keep_language()
+    with st.container(key="frame-tab"):
+        tabs.recognise()
     _sidebar()
     chosen.run()
 
@@ -77,9 +81,7 @@ def leave() -> None:
     if not here.key():
         here.forget_open()
         return
-    for run in runs.all_runs():
-        if not run.recording.go_on:
-            run.stop()
+    runs.forget_all()
     here.sign_out()
 
 
@@ -109,7 +111,7 @@ def _sidebar() -> None:
         )
         if here.key():
             st.button(say("common.sign_out"), icon=":material/logout:", on_click=leave, width="stretch")
-        st.caption(f"[{say('common.documentation')}]({here.browser_url()}/docs)")
+        st.markdown(f":small[[{say('common.documentation')}]({here.browser_url()}/docs)]")
 
 
 def _speak() -> None:

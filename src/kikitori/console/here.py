@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import httpx
 import streamlit as st
 
+from kikitori.console import tabs
 from kikitori.console.api import Api, ApiError, open_client
 from kikitori.console.target import Target, from_environment
 from kikitori.console.words import say
@@ -15,6 +17,7 @@ LANGUAGES = {"en": "English", "ja": "日本語", "ko": "한국어", "zh": "中�
 KEY = "here.key"
 OPEN = "here.open"
 """The server let us in without a key."""
+HOLDER_DIGITS = 16
 LANGUAGE = "here.language"
 PARAMETER = "lang"
 """Of the address, so that a page that is loaded anew keeps the language that was chosen."""
@@ -34,6 +37,11 @@ def client() -> httpx.Client:
 def key() -> str:
     """The API key of this session; empty: none."""
     return str(st.session_state.get(KEY, ""))
+
+
+def holder() -> str:
+    """Whoever has the key of this session, as a name that does not give it away; empty: there is no key."""
+    return hashlib.sha256(key().encode()).hexdigest()[:HOLDER_DIGITS] if key() else ""
 
 
 def api() -> Api:
@@ -63,14 +71,14 @@ def sign_in(given: str) -> None:
     """Keep the key for this session when the server takes it. Raises ApiError."""
     Api(client(), given).get("/v1/models")
     st.session_state[KEY] = given
+    tabs.current().hand_over(holder())
 
 
 def sign_out() -> None:
     """Forget the key, and all that was seen with it."""
-    kept = st.session_state.get(LANGUAGE)
+    kept = {name: st.session_state[name] for name in (LANGUAGE, tabs.TAB) if name in st.session_state}
     st.session_state.clear()
-    if kept:
-        st.session_state[LANGUAGE] = kept
+    st.session_state.update(kept)
 
 
 def forget_open() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,13 +55,20 @@ def full_text(lines: Iterable[Line]) -> str:
 
 
 def time_label(start: float, end: float, language: str) -> str:
-    """``[0分0秒 -> 0分4秒]``, or ``[0:00 -> 0:04]`` for those who do not read 分 and 秒."""
-    write = convert_seconds if language in ("ja", "zh") else _clock
+    """``[0分0秒 -> 0分4秒]``, as the reader of ``language`` writes it: ``[0분0초 -> 0분4초]``, ``[0:00 -> 0:04]``."""
+    write = CLOCKS.get(language, _clock)
     return f"[{write(start)} -> {write(end)}]"
 
 
 def _clock(seconds: float) -> str:
     return human_duration(int(seconds))
+
+
+def _korean(seconds: float) -> str:
+    return convert_seconds(seconds).translate({ord("分"): "분", ord("秒"): "초"})
+
+
+CLOCKS: Mapping[str, Callable[[float], str]] = {"ja": convert_seconds, "zh": convert_seconds, "ko": _korean}
 
 
 def transcript_of(

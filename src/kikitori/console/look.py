@@ -50,19 +50,31 @@ LOGO = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 190 32" width="1
 {_BARS}<text x="42" y="22.500">Kikitori</text><text class="ja" x="124" y="22">聞き取り</text></svg>"""
 
 
-def style(*, choose_files: str) -> str:
-    """What Streamlit's options do not say. ``choose_files`` stands on the button for files, which is always English."""
-    label = json.dumps(choose_files, ensure_ascii=False)
-    return f"<style>{STYLE}\n{UPLOADER} button p::after {{ content: {label}; }}</style>"
+def style(*, choose_files: str, drop_files: str, language: str) -> str:
+    """What Streamlit's options do not say. ``choose_files`` stands on the button for files, ``drop_files`` beside it:
+    Streamlit has English there, whatever the page speaks."""
+    button, hint = (json.dumps(text, ensure_ascii=False) for text in (choose_files, drop_files))
+    words = f"{UPLOADER} button p::after {{ content: {button}; }}\n{HINT}::after {{ content: {hint}; }}"
+    return f"<style>{STYLE}\n{words}\n{KOREAN if language == 'ko' else ''}</style>"
 
 
+KOREAN = ".stApp :is(p, h1, h2, h3) { word-break: keep-all; overflow-wrap: anywhere; }"
+"""Lines are broken between its words, as its readers expect."""
 UPLOADER = '[data-testid="stFileUploaderDropzone"]'
+HINT = '[data-testid="stFileUploaderDropzoneInstructions"] span'
 STYLE = f"""
 [data-testid="stMainBlockContainer"] {{ max-width: 66rem; padding-top: 3.2rem; }}
 [data-testid="stMainMenu"], [data-testid="stAppDeployButton"] {{ display: none; }}
 [data-testid="stHeader"] {{ background: transparent; }}
+/* What refreshes itself does not fade each time. */
+[data-stale="true"], [data-testid="stTabs"] :is([role="tablist"], [role="tab"]) {{ opacity: 1 !important; }}
+[data-testid="stLayoutWrapper"]:has(> .st-key-frame-tab) {{ display: none; }}
 h1 {{ font-size: 2rem !important; font-weight: 650 !important; letter-spacing: -0.02em; padding: 0 !important; }}
-{UPLOADER} {{ min-height: 6rem; border-style: dashed; align-items: center; justify-content: center; }}
+{UPLOADER} {{ min-height: 7rem; align-items: center; justify-content: center; }}
+{UPLOADER} {{ border: 1.5px dashed color-mix(in srgb, currentColor 28%, transparent); background: transparent; }}
+{UPLOADER}:hover {{ border-color: currentColor; }}
+{HINT} {{ font-size: 0; }}
+{HINT}::after {{ font-size: 0.9rem; }}
 {UPLOADER} button p {{ font-size: 0; }}
 {UPLOADER} button p::after {{ font-size: 0.95rem; }}
 [data-testid="stFileUploaderDropzoneInstructions"] {{ flex: 0 1 auto; }}

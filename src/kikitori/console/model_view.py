@@ -135,7 +135,7 @@ def _on_their_way(downloads: list[dict[str, Any]]) -> None:
             with st.container(gap=None):
                 st.markdown(f"**{plain(id)}**")
                 if download["error"]:
-                    st.caption(f":red[{plain(download['error'])}]")
+                    st.markdown(f":small[:red[{plain(download['error'])}]]")
             st.badge(say(f"models.download.{state}"), color=STATES[state])  # type: ignore[arg-type]  # those above
             if state != "done":
                 _begin_button(id, "again")

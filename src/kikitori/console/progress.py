@@ -23,11 +23,12 @@ class Stage(StrEnum):
     LOST = "lost"  # nobody answers; tried again
     DONE = "done"
     STOPPED = "stopped"  # by somebody
+    MOVED = "moved"  # nobody looked any more: it goes on as a task
     FAILED = "failed"
 
     @property
     def is_over(self) -> bool:
-        return self in (Stage.DONE, Stage.STOPPED, Stage.FAILED)
+        return self in (Stage.DONE, Stage.STOPPED, Stage.MOVED, Stage.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,11 @@ class Progress:
     @property
     def text(self) -> str:
         return full_text(self.shown)
+
+    @property
+    def is_taken(self) -> bool:
+        """The server has the whole recording, and has said so."""
+        return self.stage is Stage.QUEUED or (self.stage is Stage.RUNNING and bool(self.model))
 
     @property
     def seconds_done(self) -> float:

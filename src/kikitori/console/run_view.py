@@ -12,7 +12,8 @@ from kikitori.console.choosing import language_label, model_label
 from kikitori.console.lines import transcript_of
 from kikitori.console.progress import Progress, Stage
 from kikitori.console.running import Run
-from kikitori.console.transcript_view import Edited, transcript_view
+from kikitori.console.shown import pace, plain
+from kikitori.console.transcript_view import Edited, text_view, transcript_view
 from kikitori.console.words import say
 from kikitori.text.durations import human_duration
 from kikitori.text.formats import MEDIA_TYPES, SUFFIXES, OutputFormat, render_file
@@ -26,9 +27,11 @@ BADGES = {
     Stage.LOST: (":material/cloud_off:", "orange"),
     Stage.DONE: (":material/check_circle:", "green"),
     Stage.STOPPED: (":material/stop_circle:", "gray"),
+    Stage.MOVED: (":material/checklist:", "blue"),
     Stage.FAILED: (":material/error:", "red"),
 }
 PLAYER = "file-player"
+ROW_BAR_PIXELS = 130
 
 
 def draw_run(run: Run) -> None:
@@ -57,14 +60,14 @@ def draw_player(run: Run) -> None:
 def draw_row(run: Run, number: int) -> bool:
     """A run among several: its name and progress. True when it is to be shown."""
     known = run.progress()
-    name, bar, button = st.columns([5, 5, 2], vertical_alignment="center")
-    name.markdown(plain(run.recording.name))
-    with bar:
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+        st.markdown(plain(run.recording.name), width="stretch")
         if known.stage.is_over:
             badge(known)
         else:
-            st.progress(_share(known), text=_progress_text(known))
-    return button.button(say("file.show"), key=f"file.show.{number}", width="stretch", disabled=run is runs.chosen())
+            short = f"{known.percent} %" if known.stage is Stage.RUNNING else _progress_text(known)
+            st.progress(_share(known), text=short, width=ROW_BAR_PIXELS)
+        return st.button(say("file.show"), key=f"file.show.{number}", disabled=run is runs.chosen())
 
 
 def badge(known: Progress) -> None:
@@ -87,7 +90,7 @@ def _head(run: Run, known: Progress) -> None:
 
 
 def _again(run: Run) -> None:
-    runs.all_runs().remove(run)
+    runs.forget(run)
     runs.begin(run.recording)
 
 
@@ -101,6 +104,8 @@ def _state(known: Progress) -> None:
         st.error(plain(known.problem), icon=":material/error:")
     elif known.stage is Stage.STOPPED:
         st.info(say("file.stopped"), icon=":material/stop_circle:")
+    elif known.stage is Stage.MOVED:
+        st.info(say("file.moved"), icon=":material/checklist:")
     elif known.attempts > 1 and not known.stage.is_over:
         st.info(say("file.begun_again"), icon=":material/replay:")
     if known.warning:
@@ -118,12 +123,14 @@ def _facts(known: Progress) -> str:
 
 def _text(run: Run, known: Progress) -> None:
     over = known.stage.is_over
-    timeline, whole = st.tabs([say("file.lines"), say("file.whole")])
+    may_edit = over and known.stage is not Stage.MOVED
+    timeline, whole = st.tabs([say("common.lines.timeline"), say("common.lines.whole")])
     with timeline:
         edited = transcript_view(
-            known.shown, key=f"file.lines.{id(run)}", player=PLAYER, editable=over, growing=not over
+            known.shown, key=f"file.lines.{id(run)}", player=PLAYER, editable=may_edit, growing=not over
         )
-    whole.text_area(say("file.whole"), known.text, height=320, disabled=True, label_visibility="collapsed")
+    with whole:
+        text_view(known.text, key=f"file.text.{id(run)}")
     if edited is not None:
         save(run, edited)
         st.rerun()
@@ -182,14 +189,4 @@ def _progress_text(known: Progress) -> str:
         return say("file.position", position=known.position)
     if known.stage is not Stage.RUNNING:
         return say(f"file.stage.{known.stage}")
-    parts = [f"{known.percent} %"]
-    if known.speed:
-        parts.append(say("file.speed", speed=f"{known.speed:.1f}"))
-    if known.eta_seconds is not None:
-        parts.append(say("file.left", time=human_duration(known.eta_seconds)))
-    return " · ".join(parts)
-
-
-def plain(text: str) -> str:
-    """``text`` where Markdown is read: nothing in it means anything."""
-    return "".join(f"\\{each}" if each in r"\`*_{}[]()<>#+-.!|~:$" else each for each in text)
+    return pace(known.percent, known.speed, known.eta_seconds)

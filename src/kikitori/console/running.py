@@ -46,7 +46,7 @@ class Recording:
     keep: bool = False
     """Keep it among the tasks."""
     go_on: bool = False
-    """Go on when the tab is closed."""
+    """Go on as a task when the tab is closed; it is kept, then."""
 
     def request(self) -> str:
         asked = {"type": "transcribe", "size": len(self.content), "file_name": self.name, "save_audio": self.keep}
@@ -62,10 +62,14 @@ class Run:
         open_wire: Callable[[], Wire],
         *,
         is_open: Callable[[], bool] = lambda: True,
+        go_on_as_task: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``is_open``: whether its tab is. ``go_on_as_task`` gets the id of a task that was stopped, and says whether
+        the server works on it again."""
         self.recording = recording
         self._open_wire, self._is_open, self._clock = open_wire, is_open, clock
+        self._go_on_as_task = go_on_as_task
         self._updates: queue.SimpleQueue[Update] = queue.SimpleQueue()
         self._known = Progress()
         self._reading = threading.Lock()
@@ -75,6 +79,8 @@ class Run:
         self._done = threading.Event()
         self._left_at: float | None = None
         self._stop_by: float | None = None
+        self._moves = False
+        """It was stopped in order to go on as a task."""
         self._thread = threading.Thread(target=self._work, name="console-run", daemon=True)
 
     def start(self) -> None:
@@ -114,7 +120,8 @@ class Run:
     def _work(self) -> None:
         try:
             self._try_until_done()
-        except Exception as exc:
+            self._move()
+        except Exception as exc:  # whatever it is: the page must learn that nothing more comes
             logger.exception("run failed", extra={"action": "console_run_failed", "error": type(exc).__name__})
             self._end(Stage.FAILED, f"The console made a mistake ({type(exc).__name__}).")
         finally:
@@ -187,15 +194,22 @@ class Run:
         return self.progress().stage.is_over
 
     def _look_at_tab(self) -> None:
-        """Stop when nobody looks any more, unless it shall go on."""
-        if self.recording.go_on or self._stop.is_set():
+        """Stop when nobody looks any more. A run that shall go on waits until the server has all of the recording."""
+        if self._stop.is_set():
             return
         if self._is_open():
             self._left_at = None
         elif self._left_at is None:
             self._left_at = self._clock()
-        elif self._clock() - self._left_at > LEFT_SECONDS:
+        elif self._clock() - self._left_at > LEFT_SECONDS and (not self.recording.go_on or self.progress().is_taken):
+            self._moves = self.recording.go_on
             self.stop()
+
+    def _move(self) -> None:
+        """The server has kept what was stopped, and goes on with it as with any other task."""
+        known = self.progress()
+        if self._moves and known.stage is Stage.STOPPED and known.task_id and self._go_on_as_task(known.task_id):
+            self._end(Stage.MOVED)
 
     def _pause(self, seconds: float) -> None:
         until = self._clock() + seconds

@@ -1,31 +1,30 @@
-"""The runs of this session of a browser."""
+"""The runs of this tab of a browser."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
-import streamlit as st
-from streamlit.runtime import exists, get_instance
-from streamlit.runtime.scriptrunner import get_script_run_ctx
-
-from kikitori.console import here
+from kikitori.console import acting, here, tabs
+from kikitori.console.api import Api, ApiError
 from kikitori.console.running import Recording, Run
+from kikitori.console.tabs import Desk
 from kikitori.console.wire import SocketWire, Wire
 
-RUNS = "file.runs"
-CHOSEN = "file.chosen"
+logger = logging.getLogger(__name__)
 
 
 def all_runs() -> list[Run]:
     """Newest last."""
-    found: list[Run] = st.session_state.setdefault(RUNS, [])
-    return found
+    return _desk().runs
 
 
 def begin(*recordings: Recording) -> None:
     """Start a run for each, and show the first."""
-    started = [Run(recording, wires(), is_open=tab()) for recording in recordings]
+    tab = tabs.current()
+    retry = partial(_retry, here.api())
+    started = [Run(recording, wires(), is_open=tab.is_open, go_on_as_task=retry) for recording in recordings]
     for run in started:
         run.start()
     all_runs().extend(started)
@@ -34,18 +33,26 @@ def begin(*recordings: Recording) -> None:
 
 def chosen() -> Run | None:
     """The run that is looked at."""
-    runs = all_runs()
-    found = next((run for run in runs if id(run) == st.session_state.get(CHOSEN)), None)
-    return found or (runs[-1] if runs else None)
+    desk = _desk()
+    return desk.chosen if desk.chosen in desk.runs else (desk.runs[-1] if desk.runs else None)
 
 
 def choose(run: Run) -> None:
-    st.session_state[CHOSEN] = id(run)
+    _desk().chosen = run
 
 
 def forget(run: Run) -> None:
     run.stop()
-    all_runs().remove(run)
+    if run in all_runs():  # not removed in a second window of this tab
+        all_runs().remove(run)
+
+
+def forget_all() -> None:
+    """Whoever is here leaves: what runs ends, unless it shall go on."""
+    for run in all_runs():
+        if not run.recording.go_on:
+            run.stop()
+    tabs.current().clear(here.holder())
 
 
 def wires() -> Callable[[], Wire]:
@@ -53,8 +60,15 @@ def wires() -> Callable[[], Wire]:
     return partial(SocketWire, here.target(), here.key())
 
 
-def tab() -> Callable[[], bool]:
-    """Whether the browser's tab of this session is open; may be asked from any thread."""
-    context = get_script_run_ctx()
-    session = context.session_id if context else ""
-    return lambda: not exists() or get_instance().is_active_session(session)
+def _desk() -> Desk:
+    return tabs.current().desk(here.holder())
+
+
+def _retry(api: Api, task_id: str) -> bool:
+    """The recording of a run that was stopped goes on as a task; False: it stays stopped, and can be retried there."""
+    try:
+        api.post(f"{acting.path_of(task_id)}/retry")
+    except ApiError as exc:
+        logger.warning("run did not go on", extra={"action": "console_run_not_moved", "code": exc.code})
+        return False
+    return True

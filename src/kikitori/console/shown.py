@@ -8,6 +8,9 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from kikitori.console.words import say
+from kikitori.text.durations import human_duration
+
 MARKDOWN = frozenset(r"\`*_{}[]()<>#+-.!|~:$")
 GIGA, MEGA = 1_000_000_000, 1_000_000
 LONGEST_NAME = 90
@@ -21,6 +24,16 @@ def plain(text: str) -> str:
 def without_images(text: str) -> str:
     """Markdown of a language model, which may have read it in a recording: no picture is loaded from anywhere."""
     return text.replace("![", "!\\[")
+
+
+def pace(percent: float, speed: float, seconds_left: float | None) -> str:
+    """How far it is, in one line. ``speed``: seconds of audio in a second; 0 and None: not known."""
+    parts = [f"{percent:.0f} %"]
+    if speed:
+        parts.append(say("common.speed", speed=f"{speed:.1f}"))
+    if seconds_left is not None:
+        parts.append(say("common.left", time=human_duration(seconds_left)))
+    return " · ".join(parts)
 
 
 def size(size_bytes: float) -> str:
@@ -45,7 +58,8 @@ def browser_zone() -> tzinfo:
 
 
 def task_name(task: dict[str, Any]) -> str:
-    """What a task is called: its title, its file, its link."""
+    """What a task is called: its title, its file, its link (without https://, which Markdown takes for a link)."""
     title = str((task.get("details") or {}).get("title") or "")
-    name = title or str(task.get("file_name") or "") or str(task.get("url") or "") or str(task["id"])
+    link = str(task.get("url") or "").partition("://")[2]
+    name = title or str(task.get("file_name") or "") or link or str(task["id"])
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

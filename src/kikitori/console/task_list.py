@@ -131,7 +131,7 @@ def _row(task: dict[str, Any]) -> None:
                 task_parts.menu(task)
         task_parts.progress(task)
         if task["error"]:
-            st.caption(f":red[{plain(task['error']['message'])}]")
+            st.markdown(f":small[:red[{plain(task['error']['message'])}]]")
     if acting.shown() == id:  # its name was clicked in this part, which cannot leave by itself
         st.rerun()
 

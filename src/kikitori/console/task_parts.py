@@ -8,7 +8,7 @@ import streamlit as st
 
 from kikitori.console import acting
 from kikitori.console.choosing import language_label, model_label
-from kikitori.console.shown import moment, plain
+from kikitori.console.shown import moment, pace, plain
 from kikitori.console.words import say
 from kikitori.text.durations import human_duration
 
@@ -71,18 +71,9 @@ def facts(task: dict[str, Any]) -> str:
 def progress(task: dict[str, Any]) -> None:
     """Of a task that is worked on."""
     if task["status"] in ACTIVE:
-        st.progress(min(1.0, task["progress"] / 100), text=_progress_text(task))
-
-
-def _progress_text(task: dict[str, Any]) -> str:
-    if task["status"] == "fetching":
-        return say("tasks.status.fetching")
-    parts = [f"{task['progress']:.0f} %"]
-    if task["speed"]:
-        parts.append(say("file.speed", speed=f"{task['speed']:.1f}"))
-    if task["eta_seconds"] is not None:
-        parts.append(say("file.left", time=human_duration(task["eta_seconds"])))
-    return " · ".join(parts)
+        fetching = task["status"] == "fetching"
+        text = say("tasks.status.fetching") if fetching else pace(task["progress"], task["speed"], task["eta_seconds"])
+        st.progress(min(1.0, task["progress"] / 100), text=text)
 
 
 def menu(task: dict[str, Any]) -> None:

@@ -12,9 +12,9 @@ import streamlit as st
 from kikitori.console import acting, asking, here, task_parts
 from kikitori.console.api import Api, ApiError, Download
 from kikitori.console.frame import telling
-from kikitori.console.lines import Line, lines_from
+from kikitori.console.lines import Line, full_text, lines_from
 from kikitori.console.shown import plain, size, task_name
-from kikitori.console.transcript_view import transcript_view
+from kikitori.console.transcript_view import text_view, transcript_view
 from kikitori.console.wave_view import wave_view
 from kikitori.console.words import say
 from kikitori.text.formats import MEDIA_TYPES, OutputFormat
@@ -93,10 +93,14 @@ def _ended(task: dict[str, Any]) -> None:
         if task["status"] == "succeeded":
             st.info(say("file.empty"), icon=":material/hearing_disabled:")
         return
-    text, questions = st.tabs([say("tasks.text_tab"), say("tasks.ask_tab")])
-    with text:
+    timeline, whole, questions = st.tabs(
+        [say("common.lines.timeline"), say("common.lines.whole"), say("tasks.ask_tab")]
+    )
+    with timeline:
         _text(task_id, lines, can_hear=sound.recording is not None)
         _downloads(task)
+    with whole:
+        text_view(full_text(lines), key=f"tasks.text.{task_id}")
     with questions:
         asking.draw(task_id)
 

@@ -1,21 +1,15 @@
-"""Lines to read, search, hear, copy and edit: a component of ours, the same on every page."""
+"""What was said, on every page alike: lines to search, hear, copy and edit, and the text as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
-
+from kikitori.console.component import component
 from kikitori.console.here import language
 from kikitori.console.lines import Line, time_label
 from kikitori.console.words import say
-
-PARTS = Path(__file__).with_name("parts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +50,7 @@ def transcript_view(
             for name in ("search", "found", "copy", "copied", "edit", "save", "cancel", "hear", "waiting", "edited")
         },
     }
-    answer = _component()(key=key, data=data, on_edited_change=lambda: None)
+    answer = component("lines")(key=key, data=data, on_edited_change=lambda: None)
     return _edited(answer.get("edited"))
 
 
@@ -66,8 +60,7 @@ def _edited(value: Any) -> Edited | None:
     return Edited(id=int(value["id"]), text=str(value["text"]))
 
 
-@cache
-def _component() -> ComponentRenderer:
-    return st.components.v2.component(
-        "kikitori_lines", js=(PARTS / "lines.js").read_text("utf-8"), css=(PARTS / "lines.css").read_text("utf-8")
-    )
+def text_view(text: str, *, key: str) -> None:
+    """Draw ``text`` as a whole, to read and to copy."""
+    words = {name: say(f"common.lines.{name}") for name in ("copy", "copied")}
+    component("text")(key=key, data={"text": text, "words": words})

@@ -7,17 +7,11 @@ remembers some hundred numbers; drawn from the file itself it would be decoded i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
-
+from kikitori.console.component import component
 from kikitori.console.lines import Line
 from kikitori.console.words import say
-
-PARTS = Path(__file__).with_name("parts")
 
 
 def wave_view(wave: dict[str, Any], lines: Sequence[Line], *, key: str, player: str) -> None:
@@ -29,11 +23,4 @@ def wave_view(wave: dict[str, Any], lines: Sequence[Line], *, key: str, player: 
         "player": f"st-key-{player}",
         "label": say("tasks.wave"),
     }
-    _component()(key=key, data=data)
-
-
-@cache
-def _component() -> ComponentRenderer:
-    return st.components.v2.component(
-        "kikitori_wave", js=(PARTS / "wave.js").read_text("utf-8"), css=(PARTS / "wave.css").read_text("utf-8")
-    )
+    component("wave")(key=key, data=data)

@@ -10,14 +10,15 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 from tests.unit.console.fake_server import FakeServer, install, refused
-from tests.unit.console.test_running import FINAL, INFO, FakeWire, segment
+from tests.unit.console.test_running import FINAL, INFO, KEPT, FakeWire, segment
 
-from kikitori.console import run_view, runs
+from kikitori.console import here, run_view, running, runs, tabs
 from kikitori.console.choosing import model_choices
 from kikitori.console.pages.file import Wishes, recording
 from kikitori.console.progress import Stage
-from kikitori.console.run_view import plain
 from kikitori.console.running import Run
+from kikitori.console.shown import plain
+from kikitori.console.tabs import Tab
 from kikitori.console.target import Target
 from kikitori.console.transcript_view import Edited
 
@@ -59,8 +60,20 @@ def choose(app: AppTest, *names: str) -> AppTest:
 def start(app: AppTest) -> list[Run]:
     app.button(key="file.start").click().run()
     assert not app.exception
-    found: list[Run] = app.session_state["file.runs"]
-    return found
+    return runs_of(app)
+
+
+def runs_of(app: AppTest, holder: str = "") -> list[Run]:
+    tab: Tab = app.session_state[tabs.TAB]
+    return tab.desk(holder).runs
+
+
+@pytest.fixture
+def whole_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Texts that were drawn as a whole."""
+    drawn: list[str] = []
+    monkeypatch.setattr(run_view, "text_view", lambda text, key: drawn.append(text))
+    return drawn
 
 
 def downloads(app: AppTest) -> set[str]:
@@ -92,13 +105,46 @@ def test_a_run_that_shall_go_on_is_kept(app: AppTest, wires: queue.SimpleQueue[F
     assert (run.recording.keep, run.recording.go_on) == (True, True)
 
 
-def test_a_finished_run_can_be_downloaded_in_every_form(app: AppTest, wires: queue.SimpleQueue[FakeWire]) -> None:
+def test_what_was_left_goes_on_as_a_task_which_is_said(
+    app: AppTest, server: FakeServer, wires: queue.SimpleQueue[FakeWire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers["POST /api/tasks/task_1/retry"] = {"id": "task_1"}
+    monkeypatch.setattr(running, "LEFT_SECONDS", 0.0)
+    monkeypatch.setattr(Tab, "is_open", lambda tab: False)
+    wires.put(FakeWire([INFO, segment(" One.")], at_stop=KEPT))
+    app.checkbox(key="file.go_on").check()
+    [run] = start(choose(app, "a.wav"))
+    assert run.wait(WAIT)
+    assert server.calls("POST", "/api/tasks/task_1/retry") == [{}]
+    assert "goes on among the tasks" in app.run().info[0].value
+
+
+def test_a_task_that_cannot_be_retried_is_logged_without_its_name(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["POST /api/tasks/task_1/retry"] = refused(429, "The queue is full.", code="rate_limit_exceeded")
+    assert runs._retry(here.api(), "task_1") is False
+    [record] = [record for record in caplog.records if record.name == runs.logger.name]
+    assert (record.action, record.code) == ("console_run_not_moved", "rate_limit_exceeded")  # type: ignore[attr-defined]
+
+
+def test_a_video_is_shown_and_a_recording_played(app: AppTest, wires: queue.SimpleQueue[FakeWire]) -> None:
+    for name, kind in (("a.mp4", "video"), ("b.wav", "audio")):
+        wires.put(FakeWire(WHOLE))
+        app.file_uploader[0].set_value([(name, b"x", f"{kind}/mp4")])
+        assert start(app.run())[-1].wait(WAIT)
+        assert len(app.get(kind)) == 1
+
+
+def test_a_finished_run_can_be_downloaded_in_every_form(
+    app: AppTest, wires: queue.SimpleQueue[FakeWire], whole_texts: list[str]
+) -> None:
     wires.put(FakeWire(WHOLE))
     [run] = start(choose(app, "a.wav"))
     assert run.wait(WAIT)
     app.run()
     assert downloads(app) == {"txt", "srt", "vtt", "docx", "json"}
-    assert app.text_area[0].value == "One."
+    assert whole_texts[-1] == "One."
 
 
 def test_a_run_can_be_stopped_while_it_runs(app: AppTest, wires: queue.SimpleQueue[FakeWire]) -> None:
@@ -120,21 +166,22 @@ def test_a_failed_run_says_why_and_can_be_run_again(app: AppTest, wires: queue.S
     assert app.error[0].value == plain("This is no audio.")
     wires.put(FakeWire(WHOLE))
     app.button(key="file.again").click().run()
-    [again] = app.session_state["file.runs"]
+    [again] = runs_of(app)
     assert again is not run and again.wait(WAIT)
     assert again.progress().stage is Stage.DONE
 
 
 def test_a_run_stays_in_sight_while_the_server_is_away(
-    app: AppTest, server: FakeServer, wires: queue.SimpleQueue[FakeWire]
+    app: AppTest, server: FakeServer, wires: queue.SimpleQueue[FakeWire], whole_texts: list[str]
 ) -> None:
     wires.put(FakeWire(WHOLE))
     [run] = start(choose(app, "a.wav"))
     assert run.wait(WAIT)
     server.away = True
+    whole_texts.clear()
     app.run()
     assert not app.exception
-    assert app.text_area[0].value == "One."
+    assert whole_texts == ["One."]
     assert app.selectbox(key="file.model").options
 
 
@@ -155,7 +202,7 @@ def test_a_run_can_be_removed(app: AppTest, wires: queue.SimpleQueue[FakeWire]) 
     [run] = start(choose(app, "a.wav"))
     assert run.wait(WAIT)
     app.run().button(key="file.remove").click().run()
-    assert app.session_state["file.runs"] == []
+    assert runs_of(app) == []
 
 
 def ended(task_id: str, wires: queue.SimpleQueue[FakeWire]) -> Run:

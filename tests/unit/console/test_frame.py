@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from streamlit.testing.v1 import AppTest
 from tests.unit.console.fake_server import FakeServer, install, refused
 
-from kikitori.console import here
+from kikitori.console import here, tabs
 from kikitori.console.progress import Progress, Stage
-from kikitori.console.running import Recording
+from kikitori.console.running import Recording, Run
+from kikitori.console.tabs import Desk, Tab
 from kikitori.console.target import Target
 
 WAIT = 60
@@ -23,12 +26,18 @@ def console() -> None:
 def page() -> None:
     from kikitori.console.frame import show
 
-    show("live")
+    show("file")
+
+
+def tasks() -> None:
+    from kikitori.console.frame import show
+
+    show("tasks")
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
-    server = FakeServer({"GET /live": {}, "GET /api/tasks": {"tasks": []}})
+    server = FakeServer()
     install(server, monkeypatch)
     return server
 
@@ -41,7 +50,7 @@ def shown(app: AppTest) -> str:
 def test_an_open_server_needs_no_sign_in(server: FakeServer) -> None:
     app = AppTest.from_function(page, default_timeout=WAIT).run()
     assert not app.exception
-    assert "Live captions" in shown(app)
+    assert "Recording to text" in shown(app)
 
 
 def test_a_console_for_a_network_does_not_open_a_server_without_keys(
@@ -49,25 +58,25 @@ def test_a_console_for_a_network_does_not_open_a_server_without_keys(
 ) -> None:
     monkeypatch.setattr(here, "target", lambda: Target(open=False))
     app = AppTest.from_function(page, default_timeout=WAIT).run()
-    assert "Live captions" not in shown(app)
+    assert "Recording to text" not in shown(app)
     assert "its server has no API keys" in shown(app)
     server.key = "kk_right"
     app.run()
     app.text_input[0].set_value("kk_right")
     app.button[0].click().run()
-    assert "Live captions" in shown(app)
+    assert "Recording to text" in shown(app)
 
 
 def test_a_key_is_asked_for_checked_and_kept_in_the_session(server: FakeServer) -> None:
     server.key = "kk_right"
     app = AppTest.from_function(page, default_timeout=WAIT).run()
-    assert "Live captions" not in shown(app)
+    assert "Recording to text" not in shown(app)
     app.text_input[0].set_value("kk_wrong")
     app.button[0].click().run()
     assert "does not take this key" in shown(app)
     app.text_input[0].set_value(" kk_right ")
     app.button[0].click().run()
-    assert "Live captions" in shown(app)
+    assert "Recording to text" in shown(app)
     assert app.query_params == {}
     assert not any("kk_" in str(request.url) for request in server.asked)
 
@@ -77,7 +86,7 @@ def test_a_key_that_was_revoked_leads_to_the_sign_in(server: FakeServer) -> None
     app = AppTest.from_function(page, default_timeout=WAIT)
     app.session_state["here.key"] = "kk_right"
     app.run()
-    assert "Live captions" in shown(app)
+    assert "Recording to text" in shown(app)
     server.key = "kk_other"
     app.run()
     assert "Sign in" in shown(app)
@@ -86,11 +95,15 @@ def test_a_key_that_was_revoked_leads_to_the_sign_in(server: FakeServer) -> None
 
 def test_a_server_that_gets_keys_asks_for_them(server: FakeServer) -> None:
     app = AppTest.from_function(page, default_timeout=WAIT).run()
-    app.session_state["file.runs"] = kept = [object()]
+    kept = FakeRun(go_on=False)
+    desk(app, "").runs.append(kept)
     server.key = "kk_right"
     app.run()
     assert "Sign in" in shown(app)
-    assert app.session_state["file.runs"] is kept
+    app.text_input[0].set_value("kk_right")
+    app.button[0].click().run()
+    assert desk(app, holder("kk_right")).runs == [kept], "who was here already keeps what they have"
+    assert not kept.stopped
 
 
 def test_signing_out_ends_what_runs_and_forgets_what_was_seen(server: FakeServer) -> None:
@@ -99,14 +112,23 @@ def test_signing_out_ends_what_runs_and_forgets_what_was_seen(server: FakeServer
     app = AppTest.from_function(console, default_timeout=WAIT)
     app.session_state["here.key"] = "kk_right"
     app.run()
-    app.session_state["file.runs"] = [ending, going_on]
+    desk(app, holder("kk_right")).runs[:] = [ending, going_on]
     next(button for button in app.sidebar.button if button.label == "Sign out").click().run()
     assert (ending.stopped, going_on.stopped) == (True, False)
-    assert "file.runs" not in app.session_state or app.session_state["file.runs"] == []
+    assert desk(app, holder("kk_right")).runs == []
     assert "Sign in" in shown(app)
 
 
-class FakeRun:
+def desk(app: AppTest, holder: str) -> Desk:
+    tab: Tab = app.session_state[tabs.TAB]
+    return tab.desk(holder)
+
+
+def holder(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[: here.HOLDER_DIGITS]
+
+
+class FakeRun(Run):
     """A run that is over."""
 
     def __init__(self, *, go_on: bool) -> None:
@@ -127,12 +149,12 @@ def test_a_server_that_is_away_is_told_and_met_again(server: FakeServer) -> None
     assert not app.exception
     server.away = False
     app.run()
-    assert "Live captions" in shown(app)
+    assert "Recording to text" in shown(app)
 
 
 def test_what_the_server_refuses_is_told_in_its_words(server: FakeServer) -> None:
-    server.answers["GET /api/tasks"] = refused(403, "This key lacks the scope 'transcribe'. Use a key that has it.")
-    app = AppTest.from_function(page, default_timeout=WAIT).run()
+    server.answers["GET /api/stats"] = refused(403, "This key lacks the scope 'transcribe'. Use a key that has it.")
+    app = AppTest.from_function(tasks, default_timeout=WAIT).run()
     assert "This key lacks the scope 'transcribe'. Use a key that has it." in shown(app)
 
 
@@ -146,4 +168,4 @@ def test_the_language_can_be_switched(server: FakeServer) -> None:
     assert app.query_params == {"lang": "ja"}
     loaded_anew = AppTest.from_function(page, default_timeout=WAIT)
     loaded_anew.query_params["lang"] = "ko"
-    assert "실시간 자막" in shown(loaded_anew.run())
+    assert "녹음을 텍스트로" in shown(loaded_anew.run())

@@ -10,7 +10,12 @@ from kikitori.text.formats import OutputFormat, render
 
 @pytest.mark.parametrize(
     ("language", "label"),
-    [("ja", "[0分0秒 -> 1分4秒]"), ("zh", "[0分0秒 -> 1分4秒]"), ("en", "[0:00 -> 1:04]"), ("ko", "[0:00 -> 1:04]")],
+    [
+        ("ja", "[0分0秒 -> 1分4秒]"),
+        ("zh", "[0分0秒 -> 1分4秒]"),
+        ("ko", "[0분0초 -> 1분4초]"),
+        ("en", "[0:00 -> 1:04]"),
+    ],
 )
 def test_times_are_written_as_their_readers_write_them(language: str, label: str) -> None:
     assert time_label(0.4, 64.9, language) == label

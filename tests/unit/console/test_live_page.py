@@ -12,7 +12,6 @@ from tests.unit.console.fake_server import FakeServer, install
 from kikitori.console.pages import live
 
 WAIT = 60
-TASK = {"id": "task_1", "created_at": "2026-03-01T12:30:01.204Z", "started_at": None, "duration": 62.0}
 
 
 def page() -> None:
@@ -23,7 +22,7 @@ def page() -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
-    server = FakeServer({"GET /live": policy("'none'"), "GET /api/tasks": {"tasks": []}})
+    server = FakeServer({"GET /live": policy("'none'")})
     install(server, monkeypatch)
     return server
 
@@ -58,7 +57,7 @@ def test_a_page_that_may_not_be_framed_is_linked(server: FakeServer) -> None:
 
 def test_a_page_that_may_be_framed_is_shown_with_the_key(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted: list[dict[str, Any]] = []
-    monkeypatch.setattr(live, "_component", lambda: lambda **facts: mounted.append(facts["data"]))
+    monkeypatch.setattr(live, "component", lambda name: lambda **facts: mounted.append(facts["data"]))
     monkeypatch.setattr(live, "may_frame", lambda *_: True)
     app = AppTest.from_function(page, default_timeout=WAIT)
     app.session_state["here.key"] = "kk_1"
@@ -68,14 +67,3 @@ def test_a_page_that_may_be_framed_is_shown_with_the_key(server: FakeServer, mon
     assert "kk_1" not in mounted[-1]["url"]
     app.toggle[0].set_value(True).run()
     assert mounted[-1]["record"]
-
-
-def test_kept_sessions_can_be_read(server: FakeServer) -> None:
-    server.answers["GET /api/tasks"] = {"tasks": [TASK]}
-    server.answers["GET /api/tasks/task_1/result"] = {"segments": []}
-    app = AppTest.from_function(page, default_timeout=WAIT).run()
-    assert app.button[0].label == "2026-03-01 12:30 · 1:02"
-    app.button[0].click().run()
-    assert not app.exception
-    assert "(no speech)" in [caption.value for caption in app.caption]
-    assert server.calls("GET", "/api/tasks/task_1/result")

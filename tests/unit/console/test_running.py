@@ -18,6 +18,8 @@ from kikitori.console.wire import Lost
 
 WAIT = 60.0
 INFO = {"type": "info", "language": "en", "duration": 4.0, "model": "mini", "done": False}
+STOPPED = {"type": "stopped", "done": True}
+KEPT = {**STOPPED, "task_id": "task_1"}
 FINAL = {"type": "final", "data": {"result": " One."}, "done": True}
 
 
@@ -30,7 +32,8 @@ class FakeWire:
     """Says ``script`` when the file is there: messages, or Lost."""
 
     script: Sequence[dict[str, Any] | Lost] = field(default_factory=list)
-    answers_stop: bool = True
+    at_stop: dict[str, Any] | None = field(default_factory=lambda: STOPPED)
+    """What answers a stop; None: nothing does."""
     size: int = 1
     said: queue.SimpleQueue[str | Lost] = field(default_factory=queue.SimpleQueue)
     sent: list[dict[str, Any]] = field(default_factory=list)
@@ -54,8 +57,8 @@ class FakeWire:
             return
         message = json.loads(frame)
         self.sent.append(message)
-        if message["type"] == "stop" and self.answers_stop:
-            self.said.put(json.dumps({"type": "stopped", "done": True}))
+        if message["type"] == "stop" and self.at_stop:
+            self.said.put(json.dumps(self.at_stop))
 
     def receive(self, seconds: float) -> str | None:
         try:
@@ -86,7 +89,7 @@ def started(*wires: FakeWire | Lost, content: bytes = b"x", **facts: Any) -> tup
         wire.size = len(content)
         return wire
 
-    watch = {name: facts.pop(name) for name in ("is_open", "clock") if name in facts}
+    watch = {name: facts.pop(name) for name in ("is_open", "go_on_as_task", "clock") if name in facts}
     run = Run(Recording(name="a.wav", content=content, **facts), open_wire, **watch)
     run.start()
     return run, left
@@ -122,7 +125,7 @@ def test_stop_ends_it_and_keeps_the_text() -> None:
 
 def test_stop_does_not_wait_for_a_server_that_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "STOP_SECONDS", 0.02)
-    run, _ = started(FakeWire([INFO, segment(" One.")], answers_stop=False))
+    run, _ = started(FakeWire([INFO, segment(" One.")], at_stop=None))
     until(lambda: bool(run.progress().lines))
     run.stop()
     assert run.wait(WAIT)
@@ -212,12 +215,75 @@ def test_a_tab_that_comes_back_does_not_stop_it() -> None:
     assert run.progress().stage is Stage.DONE
 
 
-def test_a_run_that_shall_go_on_does_not_ask_for_its_tab() -> None:
-    now = iter(range(0, 1_000_000, 100))
-    wire = FakeWire([INFO, segment(" One.", 100), FINAL])
-    run, _ = started(wire, is_open=lambda: False, clock=lambda: float(next(now)), go_on=True, keep=True)
+@dataclass
+class Ticking:
+    """A clock that goes on whenever somebody looks at it."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += 5.0
+        return self.now
+
+
+def left(wire: FakeWire, *, takes: bool = True, clock: Ticking | None = None) -> tuple[Run, list[str]]:
+    """A run that shall go on, whose tab is closed, and the tasks that were asked to go on."""
+    asked: list[str] = []
+
+    def go_on_as_task(task_id: str) -> bool:
+        asked.append(task_id)
+        return takes
+
+    facts: dict[str, Any] = {"is_open": lambda: False, "go_on_as_task": go_on_as_task, "go_on": True, "keep": True}
+    run, _ = started(wire, clock=clock or Ticking(), **facts)
+    return run, asked
+
+
+@pytest.mark.parametrize("said", [[INFO, segment(" One.")], [{"type": "queued", "position": 3, "done": False}]])
+def test_a_run_that_shall_go_on_becomes_a_task_when_its_tab_is_closed(said: list[dict[str, Any]]) -> None:
+    wire = FakeWire(said, at_stop=KEPT)
+    run, asked = left(wire)
     assert run.wait(WAIT)
-    assert run.progress().stage is Stage.DONE
+    assert (run.progress().stage, run.progress().task_id, asked) == (Stage.MOVED, "task_1", ["task_1"])
+    assert wire.sent[-1] == {"type": "stop"}
+
+
+def test_it_does_not_leave_before_the_server_has_all_of_the_recording() -> None:
+    wire, clock = FakeWire(at_stop=KEPT), Ticking()
+    run, asked = left(wire, clock=clock)
+    until(lambda: clock.now > 100 * running.LEFT_SECONDS)
+    assert (wire.received_bytes, wire.sent[1:]) == (1, [])
+    wire.said.put(json.dumps(INFO))
+    assert run.wait(WAIT)
+    assert (run.progress().stage, asked) == (Stage.MOVED, ["task_1"])
+
+
+def test_a_run_that_ends_before_it_could_leave_is_done() -> None:
+    run, asked = left(FakeWire([INFO, segment(" One.", 100)], at_stop=FINAL))
+    assert run.wait(WAIT)
+    assert (run.progress().stage, asked) == (Stage.DONE, [])
+
+
+@pytest.mark.parametrize(("at_stop", "asked"), [(KEPT, ["task_1"]), (STOPPED, [])])
+def test_a_run_that_cannot_go_on_as_a_task_is_stopped_with_its_text(at_stop: dict[str, Any], asked: list[str]) -> None:
+    run, told = left(FakeWire([INFO, segment(" One.")], at_stop=at_stop), takes=False)
+    assert run.wait(WAIT)
+    assert (run.progress().stage, run.progress().text, told) == (Stage.STOPPED, "One.", asked)
+
+
+def test_a_run_that_somebody_stops_does_not_go_on() -> None:
+    asked: list[str] = []
+
+    def go_on_as_task(task_id: str) -> bool:
+        asked.append(task_id)
+        return True
+
+    wire = FakeWire([INFO, segment(" One.")], at_stop=KEPT)
+    run, _ = started(wire, go_on=True, keep=True, go_on_as_task=go_on_as_task)
+    until(lambda: bool(run.progress().lines))
+    run.stop()
+    assert run.wait(WAIT)
+    assert (run.progress().stage, asked) == (Stage.STOPPED, [])
 
 
 def test_a_mistake_of_ours_ends_the_run_and_not_the_page() -> None:

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tests.unit.console.fake_server import FakeServer, install, refused
 
-from kikitori.console import task_view
+from kikitori.console import figures, task_view
 from kikitori.console.shown import without_images
 from kikitori.console.transcript_view import Edited
 
@@ -18,10 +18,9 @@ WAIT = 60
 ID = "task_01kb9q3m5e8d7x2v4n6r0t1y3w"
 PATH = f"/api/tasks/{ID}"
 STEP = {"at": "2026-03-01T12:00:00Z", "succeeded": 0, "failed": 0, "cancelled": 0, "audio_seconds": 0.0}
+COUNTS = {"queued": 2, "fetching": 0, "running": 1, "succeeded": 7, "failed": 0, "cancelled": 0, "expired": 0}
 STATS = {
-    "tasks": {
-        "queued": 2, "fetching": 0, "running": 1, "succeeded": 7, "failed": 0, "cancelled": 0, "expired": 0,
-    },
+    "tasks": COUNTS,
     "tasks_are_exact": True,
     "last_hour": [{**STEP, "succeeded": 3, "audio_seconds": 90.0}],
     "last_day": [{**STEP, "succeeded": 4, "audio_seconds": 5400.0}, STEP],
@@ -113,6 +112,22 @@ def test_what_there_is_is_listed_with_its_facts(server: FakeServer) -> None:
     assert "In line: 4" in text.replace("\\", "") and "High" in text and "customer" in text
     assert "No \\[sound\\]\\." in text, "what others wrote is no Markdown"
     assert [metric.value for metric in app.metric] == ["2", "1", "4", "1.5 h"]
+
+
+def test_the_queue_and_what_is_done_are_drawn(server: FakeServer) -> None:
+    app = opened()
+    assert len(app.get("vega_lite_chart")) == 2
+    server.answers["GET /api/stats"] = {**STATS, "tasks": {**COUNTS, "queued": 5}}
+    app.run()
+    seen = app.session_state[figures.QUEUE]
+    assert [(moment.waiting, moment.working) for moment in seen] == [(2, 1), (5, 1)]
+    [rows] = figures.areas(seen).to_dict()["datasets"].values()
+    assert [(row["state"], row["count"]) for row in rows] == [
+        ("Working", 1),
+        ("Waiting", 2),
+        ("Working", 1),
+        ("Waiting", 5),
+    ]
 
 
 def test_nothing_there_says_what_to_do(server: FakeServer) -> None:
@@ -275,6 +290,13 @@ def test_a_name_opens_its_task_and_the_way_leads_back(server: FakeServer) -> Non
     assert app.title[0].value == "Tasks"
 
 
+def test_a_link_is_called_what_it_leads_to(server: FakeServer) -> None:
+    ended(server, file_name=None, url="https://a.example/talk.mp3")
+    app = opened(ID)
+    assert [each.value for each in app.subheader] == ["a\\.example/talk\\.mp3"], "no link of its own"
+    assert "https\\://a\\.example/talk\\.mp3" in all_text(app)
+
+
 def test_a_task_that_is_gone_says_so(server: FakeServer) -> None:
     assert "not there any more" in all_text(opened("task_gone"))
 
@@ -311,7 +333,7 @@ def test_an_edited_line_is_kept_unless_somebody_was_faster(server: FakeServer, v
 
 def test_the_recording_is_fetched_once_and_one_that_was_removed_is_told(server: FakeServer) -> None:
     ended(server)
-    assert "not kept any more" in all_text(opened(ID))
+    assert "no recording to hear" in all_text(opened(ID))
     server.answers |= {
         f"GET {PATH}/recording": httpx.Response(200, content=b"sound", headers={"content-type": "audio/wav"}),
         f"GET {PATH}/peaks": {"duration": 2.0, "peaks": [0.1, 0.5]},

@@ -39,7 +39,8 @@ def render() -> None:
     if run is None:
         _choose()
         return
-    with st.expander(say("file.another"), icon=":material/add:"):
+    another = f"file.another.{st.session_state.get(UPLOADS, 0)}"  # once something is started, it is closed again
+    with st.expander(say("file.another"), icon=":material/add:", key=another):
         _choose()
     still = any(not each.progress().stage.is_over for each in runs.all_runs())
     every = REFRESH_SECONDS if still else None

@@ -1,17 +1,6 @@
 /** Lines of a transcript: read, searched, heard, copied, edited. Drawn anew with each change of its data. */
 
-const views = new WeakMap();
-
-export default function (component) {
-  const { parentElement, data } = component;
-  let view = views.get(parentElement);
-  if (!view) views.set(parentElement, (view = new View(parentElement)));
-  view.show(data, component.setTriggerValue);
-  return () => {
-    view.leave();
-    views.delete(parentElement);
-  };
-}
+export default viewed((root) => new View(root));
 
 /** So near to the end, in pixels, somebody reads along. */
 const NEAR_END = 60;
@@ -23,18 +12,16 @@ class View {
     this.search.type = "search";
     this.search.oninput = () => this.draw();
     this.count = element("span", "count");
-    this.copy = element("button", "copy");
-    this.copy.onclick = () => this.copyText();
+    this.copy = copier("tool copy", () => this.data.lines.map((line) => line.text).join("").trim());
     const bar = element("div", "bar");
     bar.append(this.search, this.count, this.copy);
-    this.list = element("ol", "lines");
+    this.list = element("ol", "lines box");
     this.list.setAttribute("role", "log");
     this.root.append(bar, this.list);
     root.append(this.root);
     this.drawn = [];
     this.editing = null;
-    this.ticking = (event) => this.mark(event.target.currentTime);
-    this.timer = setInterval(() => this.listen(), 1000);
+    this.player = new Player((now) => this.mark(now));
   }
 
   show(data, tell) {
@@ -42,9 +29,10 @@ class View {
     this.tell = tell;
     this.search.placeholder = data.words.search;
     this.search.ariaLabel = data.words.search;
-    if (!this.copied) this.copy.textContent = data.words.copy;
+    this.copy.say(data.words);
     this.copy.disabled = data.lines.length === 0;
-    this.listen();
+    this.player.className = data.player;
+    this.player.find();
     this.draw();
   }
 
@@ -79,7 +67,7 @@ class View {
   }
 
   fingerprint(line, wanted) {
-    return JSON.stringify([line, wanted, this.data.editable, this.data.player]);
+    return JSON.stringify([line, wanted, this.data.editable, this.data.player, this.data.words.edit]);
   }
 
   row(line, wanted) {
@@ -93,8 +81,8 @@ class View {
     row.append(time, text);
     if (this.data.player) {
       time.title = this.data.words.hear;
-      time.onclick = () => this.hear(line.start);
-      text.onclick = () => getSelection().isCollapsed && this.hear(line.start);
+      time.onclick = () => this.player.hear(line.start);
+      text.onclick = () => getSelection().isCollapsed && this.player.hear(line.start);
       text.classList.add("audible");
     }
     if (line.edited) text.append(element("span", "edited", this.data.words.edited));
@@ -117,9 +105,9 @@ class View {
     field.rows = 1;
     field.value = line.text.trim();
     field.ariaLabel = this.data.words.edit;
-    const save = element("button", "save", this.data.words.save);
-    const cancel = element("button", "cancel", this.data.words.cancel);
-    cancel.type = "button";
+    const save = element("button", "tool save", this.data.words.save);
+    save.type = "submit";
+    const cancel = element("button", "tool cancel", this.data.words.cancel);
     form.append(field, save, cancel);
     const close = () => {
       this.editing = null;
@@ -144,66 +132,20 @@ class View {
     field.focus();
   }
 
-  player() {
-    const { player } = this.data;
-    return player ? document.querySelector(`.${CSS.escape(player)} :is(audio, video)`) : null;
-  }
-
-  /** The player may come later than the lines, and be another one after a while. */
-  listen() {
-    const found = this.data && this.player();
-    if (!found || found === this.heard) return;
-    this.heard?.removeEventListener("timeupdate", this.ticking);
-    this.heard = found;
-    found.addEventListener("timeupdate", this.ticking);
-  }
-
-  hear(seconds) {
-    this.listen();
-    const player = this.player();
-    if (!player) return;
-    player.currentTime = seconds;
-    player.play().catch(() => {}); // a browser that wants a touch of the player first
-  }
-
   mark(now) {
     for (const row of this.list.children) {
       row.classList.toggle("now", now >= Number(row.dataset.start) && now < Number(row.dataset.end));
     }
   }
 
-  async copyText() {
-    const text = this.data.lines.map((line) => line.text).join("").trim();
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      copyOldWay(text); // pages over plain HTTP have no clipboard
-    }
-    this.copied = true;
-    this.copy.textContent = this.data.words.copied;
-    setTimeout(() => {
-      this.copied = false;
-      this.copy.textContent = this.data.words.copy;
-    }, 2000);
-  }
-
   leave() {
-    clearInterval(this.timer);
-    this.heard?.removeEventListener("timeupdate", this.ticking);
+    this.player.leave();
     this.root.remove();
   }
 }
 
 const PENCIL =
   '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4.5 19.500l.9-4L15.900 5a2 2 0 0 1 2.800 0l.3.300a2 2 0 0 1 0 2.800L8.500 18.600z"/></svg>';
-
-function element(name, className, text = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  if (name === "button" && className !== "save") made.type = "button";
-  return made;
-}
 
 /** ``text`` with marks around what was searched for. */
 function highlighted(text, wanted) {
@@ -216,14 +158,4 @@ function highlighted(text, wanted) {
     from = at + wanted.length;
   }
   return [...parts, text.slice(from)];
-}
-
-function copyOldWay(text) {
-  const field = document.createElement("textarea");
-  field.value = text;
-  field.style.position = "fixed";
-  document.body.append(field);
-  field.select();
-  document.execCommand("copy");
-  field.remove();
 }

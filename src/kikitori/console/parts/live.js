@@ -7,18 +7,7 @@ const HISTORY = "kikitori.console.sessions";
 /** Sessions that are remembered. */
 const MOST = 50;
 
-const views = new WeakMap();
-
-export default function (component) {
-  const { parentElement, data } = component;
-  let view = views.get(parentElement);
-  if (!view) views.set(parentElement, (view = new View(parentElement, data)));
-  view.show(data, component.setTriggerValue);
-  return () => {
-    view.leave();
-    views.delete(parentElement);
-  };
-}
+export default viewed((root, data) => new View(root, data));
 
 class View {
   constructor(root, data) {
@@ -28,16 +17,15 @@ class View {
     this.frame.title = data.words.title;
     this.frame.src = data.url;
     this.heading = element("h2", "heading");
-    this.list = element("div", "sessions");
+    this.list = element("div", "view");
     root.append(this.frame, this.heading, this.list);
     this.root = root;
     this.hear = (event) => this.heard(event);
     window.addEventListener("message", this.hear);
   }
 
-  show(data, tell) {
+  show(data) {
     this.data = data;
-    this.tell = tell;
     this.setUp();
     this.draw();
   }
@@ -45,7 +33,9 @@ class View {
   /** A key that was typed here is for the page of the server alone: whoever else stands in the frame does not get it. */
   setUp() {
     const { apiKey, language, record } = this.data;
-    if (this.ready) this.frame.contentWindow?.postMessage({ type: SETUP, apiKey, language, record }, this.origin);
+    if (!this.ready) return;
+    this.frame.contentWindow?.postMessage({ type: SETUP, apiKey, language, record }, this.origin);
+    this.frame.dataset.record = record;
   }
 
   heard(event) {
@@ -56,7 +46,6 @@ class View {
     } else if (event.data?.type === SESSION) {
       this.save([event.data.session, ...this.sessions()].slice(0, MOST));
       this.draw();
-      if (event.data.session.recorded) this.tell("kept", Date.now());
     }
   }
 
@@ -96,19 +85,16 @@ class View {
   row(session, number) {
     const { words, language } = this.data;
     const text = session.entries.map((entry) => entry.text).join("\n");
-    const row = element("details", "session");
+    const row = element("details", "session box");
     row.open = number === 0;
     const head = element("summary", "head");
     const when = new Date(session.at).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
-    head.append(element("span", "when", when), element("span", "length", clock(session.seconds)));
+    head.append(element("span", "when", when), element("span", "length", clock(Math.round(session.seconds))));
     if (session.recorded) head.append(element("span", "recorded", words.recorded));
     head.append(element("span", "first", text));
     const tools = element("div", "tools");
-    const copy = element("button", "tool", words.copy);
-    copy.onclick = async () => {
-      await navigator.clipboard?.writeText(text);
-      copy.textContent = words.copied;
-    };
+    const copy = copier("tool", () => text);
+    copy.say(words);
     const save = element("button", "tool", words.save);
     save.onclick = () => download(text, session.at);
     const remove = element("button", "tool", words.remove);
@@ -127,22 +113,10 @@ class View {
   }
 }
 
-function clock(seconds) {
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-}
-
 function download(text, at) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([`${text}\n`], { type: "text/plain;charset=utf-8" }));
   link.download = `kikitori-${new Date(at).toISOString().slice(0, 16).replace(":", "")}.txt`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers read it later
-}
-
-function element(name, className, text = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  return made;
 }

@@ -1,40 +1,27 @@
 /** The wave of a recording: its loudness, where somebody speaks, and how far it has been heard. */
 
-const views = new WeakMap();
 const BAR = 2;
 const GAP = 1;
 const SEGMENT_HEIGHT = 3;
 const STEP_SECONDS = 5;
 
-export default function (component) {
-  const { parentElement, data } = component;
-  let view = views.get(parentElement);
-  if (!view) views.set(parentElement, (view = new Wave(parentElement)));
-  view.show(data);
-  return () => {
-    view.leave();
-    views.delete(parentElement);
-  };
-}
+export default viewed((root) => new Wave(root));
 
 class Wave {
   constructor(root) {
-    this.root = document.createElement("div");
-    this.root.className = "wave";
+    this.root = element("div", "wave box");
     this.root.tabIndex = 0;
     this.root.setAttribute("role", "slider");
-    this.canvas = document.createElement("canvas");
-    this.at = document.createElement("span");
-    this.at.className = "at";
+    this.canvas = element("canvas");
+    this.at = element("span", "at");
     this.root.append(this.canvas, this.at);
     root.append(this.root);
     this.now = 0;
-    this.ticking = (event) => this.follow(event.target.currentTime);
+    this.player = new Player((now) => this.follow(now));
     this.root.onclick = (event) => this.hear(this.timeAt(event.clientX));
     this.root.onkeydown = (event) => this.step(event);
     this.watcher = new ResizeObserver(() => this.draw());
     this.watcher.observe(this.root);
-    this.timer = setInterval(() => this.listen(), 1000);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.redraw = () => setTimeout(() => this.draw(), 100);
     this.scheme.addEventListener("change", this.redraw);
@@ -45,7 +32,8 @@ class Wave {
     this.root.ariaLabel = data.label;
     this.root.ariaValueMin = "0";
     this.root.ariaValueMax = String(Math.round(data.duration));
-    this.listen();
+    this.player.className = data.player;
+    this.player.find();
     this.draw();
   }
 
@@ -106,25 +94,9 @@ class Wave {
     this.hear(Math.min(this.data.duration, Math.max(0, this.now + steps[event.key])));
   }
 
-  player() {
-    return document.querySelector(`.${CSS.escape(this.data.player)} :is(audio, video)`);
-  }
-
-  /** The player may come later than the wave. */
-  listen() {
-    const found = this.data && this.player();
-    if (!found || found === this.heard) return;
-    this.heard?.removeEventListener("timeupdate", this.ticking);
-    this.heard = found;
-    found.addEventListener("timeupdate", this.ticking);
-  }
-
   hear(seconds) {
     this.follow(seconds);
-    const player = this.player();
-    if (!player) return;
-    player.currentTime = seconds;
-    player.play().catch(() => {}); // a browser that wants a touch of the player first
+    this.player.hear(seconds);
   }
 
   follow(seconds) {
@@ -133,18 +105,9 @@ class Wave {
   }
 
   leave() {
-    clearInterval(this.timer);
     this.watcher.disconnect();
     this.scheme.removeEventListener("change", this.redraw);
-    this.heard?.removeEventListener("timeupdate", this.ticking);
+    this.player.leave();
     this.root.remove();
   }
-}
-
-function clock(seconds) {
-  const whole = Math.floor(seconds);
-  const [minutes, rest] = [Math.floor(whole / 60) % 60, whole % 60];
-  const hours = Math.floor(whole / 3600);
-  const tail = String(rest).padStart(2, "0");
-  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
 }

@@ -35,10 +35,10 @@ WORDS = {
     "common.sign_in": Phrase("Sign in", "サインイン", "로그인", "登录"),
     "common.sign_out": Phrase("Sign out", "サインアウト", "로그아웃", "退出登录"),
     "common.sign_in_text": Phrase(
-        "This server asks for an API key. It stays in this tab and is forgotten when you close it.",
-        "このサーバーには API キーが必要です。キーはこのタブだけに保持され、閉じると消去されます。",
-        "이 서버는 API 키가 필요합니다. 키는 이 탭에만 보관되고 탭을 닫으면 지워집니다.",
-        "此服务器需要 API 密钥。密钥只保存在此标签页中，关闭后即被清除。",
+        "This server asks for an API key. It stays in this page and is forgotten when you close or reload it.",
+        "このサーバーには API キーが必要です。キーはこのページだけに保持され、閉じるか再読み込みすると消去されます。",
+        "이 서버는 API 키가 필요합니다. 키는 이 페이지에만 보관되고 닫거나 새로고침하면 지워집니다.",
+        "此服务器需要 API 密钥。密钥只保存在此页面中，关闭或刷新后即被清除。",
     ),
     "common.key": Phrase("API key", "API キー", "API 키", "API 密钥"),
     "common.key_missing": Phrase("Type your key.", "キーを入力してください。", "키를 입력하세요.", "请输入密钥。"),
@@ -49,6 +49,12 @@ WORDS = {
         "服务器不接受此密钥。",
     ),
     "common.choose_files": Phrase("Choose files", "ファイルを選択", "파일 선택", "选择文件"),
+    "common.drop_files": Phrase(
+        "or drop them here, up to {size} each",
+        "またはここにドロップ（1 ファイル {size} まで）",
+        "또는 여기에 놓으세요 (파일당 최대 {size})",
+        "或拖放到此处（每个文件最大 {size}）",
+    ),
     "common.cancel": Phrase("Cancel", "キャンセル", "취소", "取消"),
     "common.save": Phrase("Save", "保存", "저장", "保存"),
     "common.delete": Phrase("Delete", "削除", "삭제", "删除"),
@@ -70,5 +76,11 @@ WORDS = {
         "文字即将显示在这里。",
     ),
     "common.lines.edited": Phrase("edited", "編集済み", "편집됨", "已编辑"),
+    "common.lines.timeline": Phrase("Timeline", "タイムライン", "타임라인", "时间轴"),
+    "common.lines.whole": Phrase("Full text", "全文", "전체 텍스트", "全文"),
+    "common.speed": Phrase(
+        "{speed}× as fast as spoken", "実時間の {speed} 倍速", "실시간의 {speed}배속", "{speed} 倍速"
+    ),
+    "common.left": Phrase("about {time} left", "残り約 {time}", "약 {time} 남음", "约剩 {time}"),
     "common.documentation": Phrase("API documentation", "API ドキュメント", "API 문서", "API 文档"),
 }

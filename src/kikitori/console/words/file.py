@@ -51,8 +51,6 @@ WORDS = {
     "file.remove": Phrase("Remove", "一覧から消す", "목록에서 제거", "移除"),
     "file.show": Phrase("Show", "表示", "보기", "查看"),
     "file.download": Phrase("Download", "ダウンロード", "다운로드", "下载"),
-    "file.lines": Phrase("Timeline", "タイムライン", "타임라인", "时间轴"),
-    "file.whole": Phrase("Full text", "全文", "전체 텍스트", "全文"),
     "file.empty": Phrase(
         "Nothing was heard in this recording.",
         "この録音からは何も聞き取れませんでした。",
@@ -80,6 +78,7 @@ WORDS = {
     "file.stage.lost": Phrase("Connection lost", "接続が切れました", "연결 끊김", "连接中断"),
     "file.stage.done": Phrase("Done", "完了", "완료", "完成"),
     "file.stage.stopped": Phrase("Stopped", "停止しました", "중지됨", "已停止"),
+    "file.stage.moved": Phrase("Now a task", "タスクで継続中", "작업에서 계속", "已转为任务"),
     "file.stage.failed": Phrase("Failed", "失敗", "실패", "失败"),
     "file.sent": Phrase("Sending, {percent} %", "送信中 {percent} %", "전송 중 {percent} %", "发送中 {percent} %"),
     "file.position": Phrase(
@@ -88,8 +87,6 @@ WORDS = {
         "순서 대기: {position}번째",
         "排队中：第 {position} 位",
     ),
-    "file.speed": Phrase("{speed}× as fast as spoken", "実時間の {speed} 倍速", "실시간의 {speed}배속", "{speed} 倍速"),
-    "file.left": Phrase("about {time} left", "残り約 {time}", "약 {time} 남음", "约剩 {time}"),
     "file.lost": Phrase(
         "The connection to the server was lost. It is tried again, and then begins anew; what was heard stays here.",
         "サーバーとの接続が切れました。再接続後に最初からやり直します。ここまでのテキストは残ります。",
@@ -101,6 +98,12 @@ WORDS = {
         "再接続しました。録音を最初から聞き直しています。",
         "다시 연결되었습니다. 녹음을 처음부터 다시 듣고 있습니다.",
         "已重新连接，正在从头转写录音。",
+    ),
+    "file.moved": Phrase(
+        "This page was closed, so the recording goes on among the tasks.",
+        "ページが閉じられたため、この録音はタスクとして処理を続けています。",
+        "페이지가 닫혀 이 녹음은 작업에서 계속 처리됩니다.",
+        "页面已关闭，此录音已转到任务中继续处理。",
     ),
     "file.stopped": Phrase(
         "Stopped. The text so far stays here.",

@@ -40,12 +40,4 @@ WORDS = {
     "live.save": Phrase("Download", "ダウンロード", "다운로드", "下载"),
     "live.remove": Phrase("Remove", "削除", "삭제", "删除"),
     "live.recorded": Phrase("among the tasks", "タスクに保存済み", "작업에 보관됨", "已保存到任务"),
-    "live.kept": Phrase("Kept sessions", "保存したセッション", "보관된 세션", "已保存的会话"),
-    "live.kept_none": Phrase(
-        "No session was kept yet.",
-        "保存されたセッションはまだありません。",
-        "아직 보관된 세션이 없습니다.",
-        "尚无已保存的会话。",
-    ),
-    "live.nothing_said": Phrase("(no speech)", "（発話なし）", "(발화 없음)", "（无语音）"),
 }

@@ -59,7 +59,7 @@ WORDS = {
     ),
     "models.key_name": Phrase("What it is for", "用途", "용도", "用途"),
     "models.key_owner": Phrase("Owner", "所有者", "소유자", "所有者"),
-    "models.key_scopes": Phrase("May", "権限", "권한", "权限"),
+    "models.key_scopes": Phrase("Allowed to", "権限", "권한", "权限"),
     "models.scope.transcribe": Phrase("transcribe", "文字起こし", "받아쓰기", "转写"),
     "models.scope.models": Phrase("manage models", "モデル管理", "모델 관리", "管理模型"),
     "models.scope.admin": Phrase("everything", "すべて（管理者）", "모두 (관리자)", "全部（管理员）"),
