@@ -42,10 +42,14 @@ class Server:
         return sum(int(model["requests"]) for model in httpx.get(f"{self.url}/api/models/loaded").json()["models"])
 
 
+CHANCE = random.SystemRandom()
+"""No seed: two processes of tests shall not find the same port, whatever their tests do with ``random``."""
+
+
 def free_port() -> int:
     """A port for a server that is stopped and started again: none of those that the system gives to whoever asks."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = CHANCE.randrange(20_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
@@ -62,7 +66,10 @@ def running_server(data_dir: Path, *flags: str, **settings: str) -> Iterator[Ser
             yield Server(_wait_until_ready(process, log), process, log, data_dir)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=PATIENCE_SECONDS)
+            try:
+                process.wait(timeout=PATIENCE_SECONDS)
+            finally:
+                process.kill()  # one that hangs fails this test, and no other
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:

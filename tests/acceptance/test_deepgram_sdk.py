@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,11 +25,12 @@ from deepgram.environment import DeepgramClientEnvironment
 from tests.conftest import MINI
 from tests.servers import Server, running_server
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 """The SDK uses what the websockets library is about to leave behind."""
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "deepgram.md").read_text(encoding="utf-8")
 SAMPLES = MINI / "samples"
 HEARD = "The doctor goes to the bank on Friday."
 OTHER = "en_02"
@@ -259,6 +262,17 @@ def test_a_recording_that_is_none_or_wishes_that_cannot_be_met_are_refused(serve
         assert refused.value.body["err_code"] == "link_failed"
 
 
+def test_the_program_of_the_documentation_listens(server: Server, tmp_path: Path) -> None:
+    [program] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    shutil.copy(SAMPLES / "en_01.wav", tmp_path / "speech.wav")
+    code = program.replace("127.0.0.1:8000", server.url.removeprefix("http://"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=2 * SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [HEARD]
+
+
 def made_key(data: Path) -> str:
     command = [sys.executable, "-m", "kikitori", "keys", "create", "--owner", "ann", "--data-dir", str(data)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
@@ -284,6 +298,6 @@ async def test_keys_come_as_token_bearer_and_subprotocol(tmp_path: Path) -> None
             async with connect(url, **way) as socket:
                 await socket.send('{"type":"CloseStream"}')
                 assert '"Metadata"' in str(await socket.recv())
-        with pytest.raises(Exception, match="401"):
+        with pytest.raises(InvalidStatus, match="401"):
             async with connect(url):
                 pytest.fail("It opened without a key.")

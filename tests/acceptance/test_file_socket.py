@@ -28,6 +28,8 @@ SAMPLES = MINI / "samples"
 SAMPLE, HEARD = SAMPLES / "en_01.wav", "The doctor goes to the bank on Friday."
 LONG_ROUNDS = 9
 """Of a recording of 80 s: more than ten minutes."""
+CHUNK_SECONDS = "60"
+"""While one chunk is heard the next one is read: of a long one, most would be read for nothing."""
 CLIENTS = 20
 STOP = {"type": "stop"}
 WAIT_SECONDS = 120.0
@@ -35,7 +37,8 @@ WAIT_SECONDS = 120.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("files") / "data", "--model", str(MINI / "model")) as started:
+    data = tmp_path_factory.mktemp("files") / "data"
+    with running_server(data, "--model", str(MINI / "model"), chunk_seconds=CHUNK_SECONDS) as started:
         yield started
 
 
@@ -107,8 +110,16 @@ def by_http(server: Server, path: Path, **fields: str) -> str:
     return str(answer.json()["text"])
 
 
+@pytest.fixture(scope="module")
+def by_http_alone(server: Server) -> str:
+    """The text of the 80 s."""
+    return by_http(server, SAMPLES / "en_multi_80s.wav")
+
+
 @pytest.mark.parametrize("send", [transcribe, transcribe_binary])
-async def test_messages_come_in_their_order_and_the_next_file_on_the_same_socket(server: Server, send: Any) -> None:
+async def test_messages_come_in_their_order_and_the_next_file_on_the_same_socket(
+    server: Server, by_http_alone: str, send: Any
+) -> None:
     long = SAMPLES / "en_multi_80s.wav"
     async with socket(server) as opened:
         await send(opened, long, model="汎用モデル", word_timestamps=True)
@@ -125,7 +136,7 @@ async def test_messages_come_in_their_order_and_the_next_file_on_the_same_socket
             assert data["time_line"] == f"{times} {data['text'].strip()}"
             assert data["words"]
         assert "".join(message["data"]["text"] for message in told).strip() == final["data"]["result"]
-        assert final["data"]["result"] == await asyncio.to_thread(by_http, server, long)
+        assert final["data"]["result"] == by_http_alone
         assert final["done"] is True
         await send(opened, SAMPLE, model="チューニングモデル")
         assert (await heard(opened, "final", "error"))[-1]["data"] == {"result": HEARD}
@@ -253,6 +264,41 @@ async def test_garbage_and_files_that_are_cut_off(server: Server, tmp_path: Path
     await free(server)
 
 
+GARBAGE = ("no json", "[]", '{"type":"dance"}', '{"type":"transcribe"}', '{"type":"transcribe","audio":"not base64!"}')
+
+
+async def test_garbage_at_any_stage_is_answered_and_harms_nothing(server: Server, long_recording: Path) -> None:
+    content = read(SAMPLE)
+    async with socket(server) as opened:
+
+        async def babble(*, done: bool) -> None:
+            for frame in GARBAGE:
+                await opened.send(frame)
+                error = (await heard(opened, "error", "final", "stopped"))[-1]
+                assert (error["type"], error["done"]) == ("error", done), frame
+
+        await babble(done=True)
+        await opened.send(content)  # bytes of no file
+        assert (await heard(opened, "error"))[-1]["code"] == "conflict"
+        await tell(opened, type="transcribe", size=len(content))
+        await babble(done=False)
+        await opened.send(content[:-100])
+        await babble(done=False)
+        await opened.send(content[-100:])
+        assert (await heard(opened, "final", "error"))[-1]["data"] == {"result": HEARD}
+        await transcribe_binary(opened, long_recording)
+        await heard(opened, "segment")
+        await babble(done=False)
+        await opened.send(content)
+        assert (await heard(opened, "error"))[-1]["done"] is False
+        await tell(opened, **STOP)
+        await heard(opened, "stopped")
+        await babble(done=True)
+        await transcribe(opened, SAMPLE)
+        assert (await heard(opened, "final", "error"))[-1]["data"] == {"result": HEARD}
+    await free(server)
+
+
 async def test_whoever_leaves_at_any_stage_leaves_nothing(server: Server, long_recording: Path) -> None:
     content = read(long_recording)
     for stage in ("opened", "announced", "half", "sent", "info", "segment", "stop"):
@@ -291,7 +337,8 @@ async def test_a_message_over_the_frame_limit_closes_the_socket(server: Server) 
 async def test_limits_of_uploads_and_a_shutdown(tmp_path: Path, long_recording: Path) -> None:
     limit = len(read(long_recording))
     flags = ("--model", str(MINI / "model"))
-    with running_server(tmp_path / "data", *flags, max_upload_bytes=str(limit)) as server:
+    settings = {"max_upload_bytes": str(limit), "chunk_seconds": CHUNK_SECONDS}
+    with running_server(tmp_path / "data", *flags, **settings) as server:
         async with socket(server) as opened:
             await tell(opened, type="transcribe", size=limit + 1)
             assert (await heard(opened, "error"))[-1]["code"] == "too_large"
@@ -314,7 +361,7 @@ def made_key(data_dir: Path, owner: str) -> str:
 
 async def test_keys_and_recordings_that_are_kept_for_their_owner(tmp_path: Path, long_recording: Path) -> None:
     ann, bob = (made_key(tmp_path / "data", owner) for owner in ("ann", "bob"))
-    with running_server(tmp_path / "data", "--model", str(MINI / "model")) as server:
+    with running_server(tmp_path / "data", "--model", str(MINI / "model"), chunk_seconds=CHUNK_SECONDS) as server:
         ways: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
             ({"additional_headers": {"Authorization": f"Bearer {ann}"}}, None),
             ({"subprotocols": [websockets.Subprotocol(f"kikitori-api-key.{ann}")]}, None),

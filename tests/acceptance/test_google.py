@@ -31,11 +31,17 @@ def server(google: GoogleServer, tmp_path_factory: pytest.TempPathFactory) -> It
         yield server
 
 
-async def spoken(server: Server, **start: Any) -> list[dict[str, Any]]:
+async def spoken(server: Server, *, until: str = "", **start: Any) -> list[dict[str, Any]]:
+    """What is said of a sentence. With ``until``, its second half waits for a message of that type."""
     messages: list[dict[str, Any]] = []
+    speech = read(MINI / "samples" / "en_01.wav")
+    half = len(speech) // 4 * 2
     async with asyncio.timeout(120), socket(server) as opened:
         await tell(opened, {"type": "start", "lang": "en-US", **start})
-        await say(opened, read(MINI / "samples" / "en_01.wav") + bytes(32_000), pace=0.02)
+        await say(opened, speech[:half])
+        while until and until not in [message["type"] for message in messages]:
+            messages.append(json.loads(await opened.recv()))
+        await say(opened, speech[half:] + bytes(32_000))
         await tell(opened, END)
         async for frame in opened:
             messages.append(json.loads(frame))
@@ -45,11 +51,11 @@ async def spoken(server: Server, **start: Any) -> list[dict[str, Any]]:
 
 
 async def test_live_speech_has_interims_and_finals(server: Server, google: GoogleServer) -> None:
-    messages = await spoken(server, interim_seconds=0.3)
+    messages = await spoken(server, until="interim", interim_seconds=0.3)
     (final,) = [message for message in messages if message["type"] == "final"]
     assert final["text"].lower().strip(".") == SAID.lower()
     assert [word["word"].strip() for word in final["words"]] == SAID.split()
-    assert [message for message in messages if message["type"] == "interim"]
+    assert next(message for message in messages if message["type"] == "interim")["text"]
     recognizer, config = google.configs[-1]
     assert recognizer == "projects/p/locations/global/recognizers/_"
     assert list(config.config.language_codes) == ["en-US"]

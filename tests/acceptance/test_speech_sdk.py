@@ -12,10 +12,10 @@ from collections.abc import Callable
 import httpx
 import numpy as np
 import openai
-import psutil
 import pytest
 from tests.realtime_sdk import sdk
 from tests.servers import Server
+from tests.voice import voices_at_work
 
 from kikitori.audio.decode import decode
 from kikitori.audio.pcm import Encoding, Resampler, to_float
@@ -91,16 +91,5 @@ async def test_who_goes_away_stops_the_voice(server: Server, eventually: Callabl
     ):
         parts = answer.aiter_bytes(1_000)
         assert await anext(parts)
-        await asyncio.to_thread(eventually, lambda: _workers(server) == SPARES + 1)
-    await asyncio.to_thread(eventually, lambda: _workers(server) == SPARES)
-
-
-def _workers(server: Server) -> int:
-    """Processes that speak, or wait for a text."""
-    found = 0
-    for process in psutil.Process(server.process.pid).children():
-        try:
-            found += "espeak_worker" in " ".join(process.cmdline())
-        except psutil.NoSuchProcess:
-            continue
-    return found
+        await asyncio.to_thread(eventually, lambda: voices_at_work(server) == SPARES + 1)
+    await asyncio.to_thread(eventually, lambda: voices_at_work(server) == SPARES)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.test_store import fresh_database
+from tests.databases import fresh_database
 from tests.recordings import join
 from tests.servers import Server, running_server
 from tests.task_api import PATIENCE_SECONDS, TaskApi, task_api
@@ -93,6 +93,7 @@ async def has_some(tasks: TaskApi, count: int, **query: str) -> None:
 
 
 async def test_nodes_share_the_tasks_and_one_may_die(cluster: Cluster, samples: Samples) -> None:
+    long = samples["en_multi_80s"].path
     with cluster.another_server() as doomed:
         dead = await cluster.node_of(doomed.process.pid)
         async with task_api(cluster.server.url) as one, task_api(doomed.url) as other:
@@ -102,16 +103,24 @@ async def test_nodes_share_the_tasks_and_one_may_die(cluster: Cluster, samples: 
                 await through[at % 2].make(sample.path, tags="shared", language=sample.language)
                 for at, sample in enumerate(wanted)
             ]
-            await has_some(one, TASKS // 5, tag="shared", status="succeeded")
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while dead not in await nodes_at_work(one):
-                    pass
+                while dead not in await nodes_of(one, "succeeded"):  # noqa: ASYNC110 - in other processes
+                    await asyncio.sleep(0.2)
+            # Each node gets a long one, so that it is at work when it dies.
+            longer = [await one.make(long, tags="shared", mode="sequential", language="en") for _ in range(2)]
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while dead not in {(await one.show(id))["node"] for id in longer}:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.2)
             doomed.process.kill()
             doomed.process.wait()
-            await has_some(one, TASKS, tag="shared", status="succeeded,failed")
+            at_work = [await one.show(id) for id in longer]
+            assert not [task for task in at_work if task["node"] == dead and task["status"] == "succeeded"]
+            await has_some(one, TASKS + 2, tag="shared", status="succeeded,failed")
             ended = {task["id"]: task async for task in with_results(one)}
     assert [ended[id]["result"]["text"] for id in made] == [sample.text for sample in wanted]
-    assert len(ended) == TASKS
+    first, second = (ended[id]["result"]["text"] for id in longer)
+    assert first == second
+    assert len(ended) == TASKS + 2
     assert len({task["node"] for task in ended.values()}) == 2
     assert {task["attempts"] for task in ended.values()} <= {1, 2}
 
@@ -124,8 +133,9 @@ async def with_results(tasks: TaskApi) -> AsyncIterator[dict[str, Any]]:
             yield task
 
 
-async def nodes_at_work(tasks: TaskApi) -> set[str]:
-    return {task["node"] for task in (await tasks.list(tag="shared", status="running,fetching"))["tasks"]}
+async def nodes_of(tasks: TaskApi, status: str) -> set[str]:
+    """That have worked on tasks which are in ``status``."""
+    return {task["node"] for task in (await tasks.list(tag="shared", status=status, limit=200))["tasks"]}
 
 
 async def test_a_task_on_another_node_is_watched_and_cancelled_from_here(

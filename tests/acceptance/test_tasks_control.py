@@ -66,22 +66,33 @@ async def test_a_task_that_waits_is_cancelled_at_once(tasks: TaskApi, lecture: P
         assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
 
 
+def batches(server: Server) -> float:
+    """That its model has written text for."""
+    return server.metric('kikitori_batch_size_count{kind="generate"}')
+
+
 async def test_a_task_that_runs_stops_within_a_segment_and_keeps_its_text(
-    tasks: TaskApi, lecture: Path, samples: Samples
+    tasks: TaskApi, task_server: Server, lecture: Path, samples: Samples
 ) -> None:
+    alone = {"mode": "sequential", "language": "en", "temperature": "0"}
     async with busy(tasks, lecture) as running:
-        following = await tasks.make(samples["en_02"].path, mode="sequential")
+        following = await tasks.make(samples["en_02"].path, **alone)
         unfinished = await tasks.client.get(f"/api/tasks/{running}/result")
         assert (unfinished.status_code, unfinished.json()["status"]) == (202, "running")
         assert int(unfinished.headers["retry-after"]) >= 1
         sofar = await tasks.result(running, partial=True)
         assert sofar["text"]
 
-        asked = await tasks.act(running, "cancel")
+        await tasks.act(running, "cancel")
+        before = batches(task_server)
         cancelled = await tasks.ended(running)
         assert cancelled["status"] == "cancelled"
-        assert cancelled["progress"] - asked["progress"] < 10, "it went on for long"
+        assert 0 < cancelled["progress"] < 100
         assert await tasks.text(following) == samples["en_02"].text
+        after = batches(task_server)
+        assert await tasks.text(await tasks.make(samples["en_02"].path, **alone)) == samples["en_02"].text
+        of_following = batches(task_server) - after
+        assert after - before - of_following <= 1, "the batch under way is the last one"
 
         refused = await tasks.client.get(f"/api/tasks/{running}/result")
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "cancelled")

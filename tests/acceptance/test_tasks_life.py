@@ -37,18 +37,9 @@ SPOKEN = ("en_multi_80s", "en_multi_40s", "en_01", "en_02")
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Path:
-    """Somebody speaks for four minutes."""
-    return _joined(tmp_path_factory, samples, rounds=2)
-
-
-@pytest.fixture(scope="module")
-def short_recording(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Path:
-    return _joined(tmp_path_factory, samples, rounds=1)
-
-
-def _joined(factory: pytest.TempPathFactory, samples: Samples, *, rounds: int) -> Path:
+    """Somebody speaks for four minutes: there is much left to do when the server hears of its end."""
     paths = [samples[name].path for name in SPOKEN]
-    return join(paths, factory.mktemp("recordings") / "talk.wav", rounds=rounds)
+    return join(paths, tmp_path_factory.mktemp("recordings") / "talk.wav", rounds=2)
 
 
 def serving(data_dir: Path, model: Path) -> Any:
@@ -138,12 +129,12 @@ async def test_a_killed_server_goes_on_where_it_was(
 
 
 async def test_a_server_that_is_told_to_stop_gives_its_tasks_back(
-    tmp_path: Path, mini_model: Path, short_recording: Path
+    tmp_path: Path, mini_model: Path, recording: Path
 ) -> None:
     data_dir, seen = tmp_path / "data", list[Event]()
     with serving(data_dir, mini_model) as server:
         async with task_api(server.url) as tasks:
-            task = await tasks.make(short_recording, language="en")
+            task = await tasks.make(recording, language="en", mode="sequential")
             watching = asyncio.create_task(watch(tasks, task, seen))
             await tasks.until(task, "running", progress=20)
             await asyncio.to_thread(terminate, server)
@@ -161,12 +152,12 @@ async def test_a_server_that_is_told_to_stop_gives_its_tasks_back(
 
 
 async def test_tasks_go_back_when_a_server_begins_to_stop_and_not_when_its_last_request_ends(
-    tmp_path: Path, mini_model: Path, short_recording: Path
+    tmp_path: Path, mini_model: Path, recording: Path
 ) -> None:
     data_dir = tmp_path / "data"
     with serving(data_dir, mini_model) as server:
         async with task_api(server.url) as tasks:
-            task = await tasks.make(short_recording, language="en")
+            task = await tasks.make(recording, language="en", mode="sequential")
             await tasks.until(task, "running", progress=20)
             reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
             writer.write(SLOW_UPLOAD)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,6 +35,7 @@ from wyoming.tts import (
 
 from kikitori.testing import until
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "wyoming.md").read_text(encoding="utf-8")
 HEARD = "The doctor goes to the bank on Friday."
 SECONDS = 60.0
 PIECE = 2_048
@@ -122,6 +126,15 @@ async def test_two_channels_an_unknown_model_and_silence(port: int) -> None:
         assert Transcript.from_event((await connection.until(Transcript))[-1]).text == ""
         await connection.say(AudioStart(rate=16_000, width=2, channels=1), AudioStop())
         assert Transcript.from_event((await connection.until(Transcript))[-1]).text == ""
+
+
+def test_the_program_of_the_documentation_is_understood(port: int, tmp_path: Path) -> None:
+    [program] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    shutil.copy(MINI / "samples" / "en_01.wav", tmp_path / "command.wav")
+    command = [sys.executable, "-c", program.replace("10300", str(port))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=2 * SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [HEARD]
 
 
 def sound(events: list[Event]) -> bytes:
@@ -215,11 +228,17 @@ async def test_who_vanishes_leaves_no_session(server: Server, port: int) -> None
     await until(lambda: not server.metric("kikitori_live_sessions"), seconds=SECONDS)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b'{"type": "audio-chunk", "payload_length": 100}\n1234')
+    writer.write_eof()
+    async with asyncio.timeout(SECONDS):
+        await reader.read()  # until the server closes its side
     writer.close()
-    assert await reader.read() == b""
+    await until(lambda: not server.metric("kikitori_live_sessions"), seconds=SECONDS)
+    async with home(port) as connection:
+        await connection.say(Ping())
+        await connection.until(Pong)
 
 
 def test_a_port_that_is_taken_stops_the_start(server: Server, port: int, tmp_path: Path) -> None:
-    with pytest.raises(BaseException, match="cannot be used for Wyoming"):
+    with pytest.raises(pytest.fail.Exception, match="cannot be used for Wyoming"):
         with running_server(tmp_path / "data", "--model", "pocketsphinx", "--wyoming-port", str(port)):
             pytest.fail("It started.")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
-from tests.integration.test_store import Clock, fresh_database
+from tests.clock import Clock
 
 from kikitori.errors import Busy
 from kikitori.store import client_secrets as module
@@ -19,24 +17,6 @@ from kikitori.store.tables import client_secrets
 
 SESSION = {"type": "transcription", "audio": {"input": {"transcription": {"model": "whisper-1", "prompt": "音声"}}}}
 TEN_MINUTES = timedelta(minutes=10)
-
-
-@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.service) for name in ("postgresql", "mysql"))])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    async with Database(url) as opened:
-        await opened.upgrade()
-        yield opened
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

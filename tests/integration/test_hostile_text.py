@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.databases import fresh_database
 from tests.integration.test_openapi_fuzz import api, make_task
-from tests.integration.test_store import fresh_database
 
 from kikitori.store.task_records import TaskStatus
 

@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.integration.test_store import Clock
-from tests.integration.test_task_store import database, store, url
 
-from kikitori.errors import InvalidMedia, InvalidOption
+from kikitori.errors import InvalidMedia, InvalidOption, KikitoriError, ModelLoadFailed
 from kikitori.media.store import MediaStore
 from kikitori.store.database import Database
 from kikitori.store.kept import KeptTexts
@@ -20,15 +18,8 @@ from kikitori.tasks.kept_files import FileKeeper, HeardFile
 from kikitori.testing import fake_segments
 from kikitori.types import Task
 
-__all__ = ["database", "store", "url"]
 
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def heard(tmp_path: Path, status: TaskStatus, *, model: str = "small", error: InvalidMedia | None = None) -> HeardFile:
+def heard(tmp_path: Path, status: TaskStatus, *, model: str = "small", error: KikitoriError | None = None) -> HeardFile:
     path = tmp_path / "upload"
     path.write_bytes(b"RIFF")
     return HeardFile(
@@ -85,6 +76,16 @@ async def test_what_failed_says_why(store: TaskStore, database: Database, tmp_pa
     failed = heard(tmp_path, TaskStatus.FAILED, error=InvalidMedia("It is damaged."))
     task = await store.get(await keeper.keep(failed, owner="ann"), "ann")
     assert task.error and task.error.message == "It is damaged."
+
+
+async def test_what_failed_does_not_say_where_the_server_keeps_things(
+    store: TaskStore, database: Database, tmp_path: Path
+) -> None:
+    keeper = FileKeeper(KeptTexts(database), MediaStore("", tmp_path / "data"))
+    error = ModelLoadFailed(f"{tmp_path} is broken.", model="small", place=str(tmp_path))
+    failed = heard(tmp_path, TaskStatus.FAILED, error=error)
+    task = await store.get(await keeper.keep(failed, owner="ann"), "ann")
+    assert task.error and task.error.message == "small is broken."
 
 
 async def test_what_no_row_can_hold_leaves_no_recording(store: TaskStore, database: Database, tmp_path: Path) -> None:

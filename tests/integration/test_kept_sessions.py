@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.integration.test_store import Clock
-from tests.integration.test_task_store import database, store, url
 
 from kikitori.live.events import EndReason, Final
 from kikitori.media.store import MediaStore
@@ -20,14 +18,7 @@ from kikitori.store.tasks import TaskStore
 from kikitori.tasks.recorder import LiveRecorder
 from kikitori.types import SAMPLE_RATE, Word
 
-__all__ = ["database", "store", "url"]
-
 SECOND = np.full(SAMPLE_RATE, 0.25, np.float32)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def final(number: int, text: str) -> Final:

@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from tests.chat_server import chat_server, says
-from tests.integration.test_store import fresh_database
+from tests.databases import fresh_database
 from tests.unit.idle import NoHub, idle_desk
 from tests.unit.web.conftest import FakeCatalog, FakePool, NoKeys
 
@@ -41,7 +41,7 @@ from kikitori.media.guard import Guard, guarded_client
 from kikitori.media.sites import Fetched, Playlist
 from kikitori.media.store import MediaStore
 from kikitori.metrics import Metrics
-from kikitori.services import Keys, Services
+from kikitori.services.parts import Keys, Services
 from kikitori.settings import Settings
 from kikitori.store.answers import AnswerStore
 from kikitori.store.callbacks import CallbackStore

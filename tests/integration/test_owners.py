@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 import websockets
+from tests.databases import fresh_database
 from tests.integration.test_openapi_fuzz import api, make_task, operations
-from tests.integration.test_store import fresh_database
 from tests.unit.web.task_app import OwnersByKey
 
 from kikitori.store.task_records import TaskStatus

@@ -132,7 +132,7 @@ def heard_in_pieces(engine: PocketSphinxEngine, audio: Audio, size: int) -> tupl
 def test_a_stream_hears_while_audio_comes_in(engine: PocketSphinxEngine, hello: Audio, size: int) -> None:
     hypotheses, final = heard_in_pieces(engine, hello, size)
     assert text(final).strip() == HELLO
-    assert hypotheses[-1].text.startswith("hello")
+    assert hypotheses[-1].text.startswith("hello") and hypotheses[-1].provisional
     assert " ".join(word.word.strip() for word in hypotheses[-1].words) == hypotheses[-1].text
 
 

@@ -9,22 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.integration.test_store import Clock
-from tests.integration.test_task_store import advance, database, new, run, said, store, url
+from tests.integration.stored_tasks import advance, new, run, said
 
-from kikitori.store.tasks import PART, TaskStore
+from kikitori.store.task_reading import PART
+from kikitori.store.tasks import TaskStore
 from kikitori.tasks.views import result_json
 from kikitori.testing import fake_transcript
 from kikitori.web.answers import json_bytes, long_json_bytes
 
-__all__ = ["database", "store", "url"]
-
 SEGMENTS = 25 * PART
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 async def turns_while(work: Callable[[], Awaitable[Any]]) -> tuple[Any, int]:

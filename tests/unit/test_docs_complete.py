@@ -17,7 +17,7 @@ from tests.unit.web.conftest import FakeCatalog, FakePool
 
 from kikitori.errors import KikitoriError
 from kikitori.metrics import Metrics
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.settings import Settings
 from kikitori.store.keys import ApiKey, Scope
 from kikitori.testing import FakeTranscriber, fake_transcript, script_of

@@ -165,12 +165,24 @@ def test_what_is_not_downloaded_cannot_be_stopped(downloads: Downloads) -> None:
         downloads.cancel("small")
 
 
+def _takes_nothing(downloads: Downloads) -> bool:
+    try:
+        downloads.begin("small")
+    except Conflict:
+        return True
+    return False
+
+
 def test_closing_stops_all_and_takes_nothing_new(source: Scripted) -> None:
     downloads = Downloads(source)
     downloads.begin("small")
     until(lambda: downloads.all()[0].bytes_done == 10)
+    closing = threading.Thread(target=downloads.close)
+    closing.start()
+    until(lambda: _takes_nothing(downloads))  # else the download may be done before it is stopped
     source.go.set()
-    downloads.close()
+    closing.join(60)
+    assert not closing.is_alive()
     assert downloads.all()[0] == Download(
         model="small",
         state=DownloadState.CANCELLED,

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from kikitori.errors import Unavailable
 from kikitori.metrics import Metrics
 from kikitori.options import option_table
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.testing import FakeTranscriber
 from kikitori.text.subtitle_options import layout_table
 from kikitori.web.app import create_app

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from tests.unit.web.task_app import OwnersByKey
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.web.app import create_app
 from kikitori.web.bodies import JSON, MAX_LONG_BYTES
 

@@ -13,8 +13,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from standardwebhooks import Webhook
+from tests.clock import Clock
 from tests.unit.idle import idle_desk
-from tests.unit.tasks.memory import NOON, Clock, MemoryOutbox, MemoryTasks, finished_task
+from tests.unit.tasks.memory import NOON, MemoryOutbox, MemoryTasks, finished_task
 
 from kikitori.media.guard import Guard
 from kikitori.settings import Settings

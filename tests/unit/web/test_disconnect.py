@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.testing import FakeTranscriber, Hold, fake_transcript, script_of
 from kikitori.web.app import create_app
 from kikitori.web.disconnect import ClientGone, while_connected

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from kikitori.errors import Busy, InvalidMedia, ModelLoadFailed, ModelNotFound, NoSpace, StoreFailed
 from kikitori.media import disk
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.testing import FakeTranscriber, Hold, Step, fake_transcript, script_of, until
 from kikitori.web.sockets import file_socket
 from kikitori.web.state import WebState, state_of_app
@@ -177,8 +177,7 @@ async def test_closing_the_socket_means_stop(make_services: MakeServices, stage:
             leaving = first if stage == "hearing" else client
             leaving.opened.transport.abort()
             count = 0 if stage != "waiting" else 1
-            await until(lambda: len(server.leftovers()) == count)
-            assert server.state.sockets.file_room.running == count
+            await until(lambda: len(server.leftovers()) == server.state.sockets.file_room.running == count)
 
 
 async def test_a_second_file_is_refused_while_one_runs(make_services: MakeServices) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.databases import migrated_sqlite
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.store.database import Database
 from kikitori.store.keys import KeyStore
 from kikitori.web.app import create_app

@@ -18,7 +18,7 @@ import pytest
 from kikitori.audio.inspect import inspect
 from kikitori.errors import ForbiddenAddress, LinkFailed
 from kikitori.media.sites import Entry, Fetched, Playlist
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.testing import until
 
 from .conftest import Running, Start

@@ -22,7 +22,7 @@ from openai import AsyncOpenAI
 from openai.types.audio import TranscriptionTextDoneEvent, TranscriptionVerbose
 
 from kikitori.errors import InvalidInput, ModelNotFound, Unavailable
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.settings import Settings
 from kikitori.testing import FakeTranscriber, Hold, fake_transcript, script_of
 from kikitori.web import binding

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from kikitori.llm.talking import Said
 from kikitori.protocols.actions import Reply
 from kikitori.replies.desk import Tell
-from kikitori.replies.events import ReplyEvent, ReplyRequest, ReplyText
+from kikitori.replies.events import ReplyEvent, ReplyRequest
 from kikitori.testing import Hold, until
 from kikitori.web.sockets.replying import Replying
 
@@ -23,9 +24,9 @@ class Replier:
     async def reply(self, request: ReplyRequest, tell: Tell) -> None:
         self.running += 1
         try:
-            await tell(ReplyText(text="one"))
+            await tell(Said(text="one"))
             await self.hold.wait()
-            await tell(ReplyText(text="two"))
+            await tell(Said(text="two"))
         finally:
             self.running -= 1
 
@@ -64,8 +65,8 @@ async def test_one_is_stopped_and_the_other_goes_on() -> None:
     replying.stop("nobody")
     await until(lambda: replier.at_work(1))
     replier.hold.release.set()
-    await until(lambda: ("b", ReplyText(text="two")) in told)
-    assert ("a", ReplyText(text="two")) not in told
+    await until(lambda: ("b", Said(text="two")) in told)
+    assert ("a", Said(text="two")) not in told
     await replying.close()
 
 

@@ -21,7 +21,7 @@ from kikitori.audio.decode import decode
 from kikitori.audio.encode import MEDIA_TYPES, SpeechFormat
 from kikitori.errors import InvalidOption, SpeechFailed
 from kikitori.metrics import Metrics
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.settings import Settings
 from kikitori.testing import FakeSpeaker, FakeTranscriber, Hold
 from kikitori.tts.desk import SpeechDesk

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.store.nodes import NodeStore
 from kikitori.store.stats import StatsStore
 from kikitori.tasks.stats import StatsDesk

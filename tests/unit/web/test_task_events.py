@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.store.task_records import TaskError, TaskStatus
 from kikitori.testing import fake_segments
 from kikitori.web import task_stream

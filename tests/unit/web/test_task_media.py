@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 from tests.unit.audio.test_peaks import wav
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.web.peak_memory import PeakMemory
 
 from .task_app import TaskApp, task_app

@@ -13,7 +13,7 @@ import pysubs2
 import pytest
 from docx import Document
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.store.task_records import TaskError, TaskResult, TaskStatus
 from kikitori.testing import Hold, fake_segments
 from kikitori.web.task_forms import RESULT_FORMATS

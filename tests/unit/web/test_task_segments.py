@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.store.task_records import TaskResult
 from kikitori.testing import fake_segments
 from kikitori.web.routes.task_segments import MAX_TEXT
