@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import accuracy, crowd, footprint, live, overhead, store, tasks, throughput, voice
+from benchmarks import accuracy, crowd, footprint, live, overhead, store, tasks, throughput, translation, voice
 from benchmarks.report import Table, show, write
 from benchmarks.setup import MINI, Setup
 
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "accuracy": accuracy.measure,
     "crowd": crowd.measure,
     "voice": voice.measure,
+    "translation": translation.measure,
 }
 
 

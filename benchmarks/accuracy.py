@@ -24,7 +24,7 @@ from kikitori.live.options import LiveOptions
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.transcriber import Transcriber
 from kikitori.protocols.live_start import read_start
-from kikitori.services import find_device, live_defaults, make_catalog, make_pool, make_transcriber, plan_live
+from kikitori.services.making import find_device, live_defaults, make_catalog, make_pool, make_transcriber, plan_live
 from kikitori.sessions.desk import LiveDesk, Wanted, live_desk
 from kikitori.settings import Settings
 from kikitori.types import SAMPLE_RATE

@@ -181,7 +181,7 @@ class Held:
 
 def _killed(setup: Setup, folder: Path) -> Table:
     with _server(setup, folder) as (address, process):
-        _kill_speakers(address, SPEAKER_PROCESSES)  # threads and buffers of a first crowd stay for the next one
+        _kill_speakers(address, SPEAKERS)  # threads and buffers of a first crowd stay for the next one
         before = _held(address, process)
         _kill_speakers(address, SPEAKERS)
         after = _held(address, process)
@@ -197,7 +197,10 @@ def _killed(setup: Setup, folder: Path) -> Table:
             ("descriptors", str(before.descriptors), str(after.descriptors)),
             ("memory", f"{before.memory / MEBIBYTE:.0f} MiB", f"{after.memory / MEBIBYTE:.0f} MiB"),
         ],
-        notes=["SIGKILL to the clients' processes; counted when the server shows no session any more."],
+        notes=[
+            "SIGKILL to the clients' processes; counted when the server shows no session any more. Before: after "
+            f"{SPEAKERS} earlier ones that were killed too, whose threads and buffers are used again."
+        ],
     )
 
 

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import uvicorn
 
-from kikitori.services import open_services
+from kikitori.services.opening import open_services
 from kikitori.settings import Settings
 from kikitori.web.app import create_app
 

@@ -9,20 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import statistics
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 
-from benchmarks import machine, servers
+from benchmarks import machine
 from benchmarks.audio import SAMPLES, sample
+from benchmarks.instant_model import COLUMNS, delays, talking_server
 from benchmarks.report import Table
 from benchmarks.setup import Setup
 from kikitori.audio.pcm import Encoding, Resampler, from_float
@@ -54,23 +50,15 @@ def measure(setup: Setup) -> list[Table]:
     with tempfile.TemporaryDirectory() as folder:
         for count in COUNTS:
             seconds = asyncio.run(_measure(setup, count, Path(folder) / str(count)))
-            late = [1_000 * value - ENDPOINT_MS for value in seconds]
-            rows.append(
-                [
-                    str(count),
-                    str(len(late)),
-                    f"{statistics.median(late):.0f}",
-                    f"{np.percentile(late, 90):.0f}",
-                    f"{max(late):.0f}",
-                ]
-            )
+            late = [each - ENDPOINT_MS / 1_000 for each in seconds]
+            rows.append([str(count), str(len(late)), *delays(late)])
     return [
         Table(
             name="voice",
             title="Spoken conversations: from the end of a turn to the first sound of the reply",
             command="python -m benchmarks voice",
             machine=machine.describe(setup.model_name, setup.device),
-            columns=["conversations at once", "turns", "p50 ms", "p90 ms", "most ms"],
+            columns=["conversations at once", "turns", *COLUMNS],
             rows=rows,
             notes=[
                 f"Milliseconds beyond the {ENDPOINT_MS} ms of silence that end a turn, counted from the last speech; a "
@@ -82,14 +70,9 @@ def measure(setup: Setup) -> list[Table]:
 
 async def _measure(setup: Setup, count: int, folder: Path) -> list[float]:
     """Seconds from the end of speech to the first sound, of every turn of ``count`` conversations."""
-    async with _instant_model() as url:
-        serving = servers.of_its_own(setup.model, setup.device, folder, llm_base_url=url, llm_model="instant")
-        address, _ = await asyncio.to_thread(serving.__enter__)
-        try:
-            await _converse(address, 0, turns=1)  # everything is loaded and open
-            results = await asyncio.gather(*(_converse(address, number, turns=TURNS) for number in range(count)))
-        finally:
-            await asyncio.to_thread(serving.__exit__, None, None, None)
+    async with talking_server(setup, folder, ANSWER) as address:
+        await _converse(address, 0, turns=1)  # everything is loaded and open
+        results = await asyncio.gather(*(_converse(address, number, turns=TURNS) for number in range(count)))
     return [seconds for result in results for seconds in result]
 
 
@@ -145,34 +128,3 @@ def _spoken(name: str) -> Spoken:
     resampler = Resampler(SAMPLE_RATE, RATE)
     audio = np.concatenate([resampler.push(sample(name)[: round(end * SAMPLE_RATE)]), resampler.flush()])
     return Spoken(from_float(audio, Encoding.S16LE), end)
-
-
-@asynccontextmanager
-async def _instant_model() -> AsyncGenerator[str, None]:
-    """A chat endpoint that always says the same, at once."""
-    server = await asyncio.start_server(partial(_answer, chunks=[*map(_chunk, ANSWER.split(" "))]), "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    finally:
-        server.close()
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, chunks: list[bytes]) -> None:
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = next(int(line.partition(":")[2]) for line in head.split("\r\n") if line.startswith("content-length"))
-        await reader.readexactly(length)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-        writer.write(b"".join(chunks) + _chunk("", "stop") + b"data: [DONE]\n\n")
-        await writer.drain()
-    except (ConnectionError, asyncio.IncompleteReadError):
-        pass
-    finally:
-        writer.close()
-
-
-def _chunk(word: str, finish: str | None = None) -> bytes:
-    delta: dict[str, Any] = {"content": f"{word} "} if word else {}
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    value = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "instant", "choices": [choice]}
-    return f"data: {json.dumps(value)}\n\n".encode()
