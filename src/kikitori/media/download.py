@@ -91,7 +91,7 @@ class Download:
         """
         try:
             await self._try_again_and_again()
-        except BaseException:
+        except BaseException:  # also when cancelled
             await self._drop()
             raise
         assert self._path

@@ -327,16 +327,20 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
+HTTPCORE_ERRORS = (
+    *(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError),
+    *(httpcore.ProxyError, httpcore.UnsupportedProtocol),
+)
+"""With their subclasses, all that a connection raises; httpx has each by the same name."""
+
+
 @contextmanager
 def _httpx_errors() -> Generator[None, None, None]:
     """httpcore's exceptions as those of the same name that users of httpx expect."""
     try:
         yield
-    except Exception as exc:
-        kind = getattr(httpx, type(exc).__name__, None) if type(exc).__module__.startswith("httpcore") else None
-        if not (isinstance(kind, type) and issubclass(kind, httpx.TransportError)):
-            raise
-        raise kind(str(exc)) from exc
+    except HTTPCORE_ERRORS as exc:
+        raise getattr(httpx, type(exc).__name__)(str(exc)) from exc
 
 
 @cache

@@ -197,7 +197,7 @@ async def connect_through(proxy: str, host: str, port: int) -> Streams:
         head = await reader.readuntil(b"\r\n\r\n")
         if head.split(b" ", 2)[1:2] != [b"200"]:
             raise OSError("the proxy refuses the connection")
-    except BaseException:
+    except BaseException:  # also when cancelled: nobody else knows this connection
         writer.close()
         raise
     return reader, writer

@@ -66,7 +66,7 @@ class Job:
                 self._work(loader)
         except Told as exc:
             self._say("error", code=exc.code, message=str(exc))
-        except Exception as exc:
+        except Exception as exc:  # yt-dlp and the pages it reads raise anything; this process ends with an answer
             self._say("error", **explain(exc))
 
     def _work(self, loader: Any) -> None:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from kikitori.options import DecodeOptions
 from kikitori.pipeline.events import Finished, Started, TranscriptionEvent
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.types import Task, Transcript
 from kikitori.web import openapi
 from kikitori.web.answers import ANSWER_TYPES, answer_headers, write_answer

@@ -18,7 +18,7 @@ from kikitori.protocols.openai_realtime.fields import REALTIME, TRANSCRIPTION
 from kikitori.protocols.openai_realtime.ids import new_id
 from kikitori.protocols.openai_realtime.problems import Problem
 from kikitori.protocols.openai_realtime.starting import Models, checked_config, checked_flat_config, from_config
-from kikitori.services import Catalog
+from kikitori.services.parts import Catalog
 from kikitori.web import openapi
 from kikitori.web.auth import Caller, MayTranscribe
 from kikitori.web.bodies import JSON, content_type, json_object, unknown_type

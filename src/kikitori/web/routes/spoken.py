@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from kikitori.audio.encode import MEDIA_TYPES, SpeechFormat
 from kikitori.errors import InvalidInput, ModelNotFound
-from kikitori.services import Services
+from kikitori.services.parts import Services
 from kikitori.tts.speaker import MAX_SPEED, MIN_SPEED, Sound
 from kikitori.web import openapi
 from kikitori.web.auth import MayTranscribe
