@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 app = App()
 
 EPILOG = (
-    "Exit codes: 0 all fine; 1 a reply to a recording failed; 2 a flag or argument is wrong; 3 no server, microphone or "
-    "loudspeaker, or the connection was lost; 130 Ctrl-C."
+    "Exit codes: 0 all fine; 1 a reply to a recording failed; 2 a flag or argument is wrong; 3 no server, microphone "
+    "or loudspeaker, or the connection was lost; 130 Ctrl-C."
 )
 
 
