@@ -13,7 +13,7 @@ wanted=requirements/extras.txt
 openai_whisper=openai-whisper==20250625
 python=$venv/bin/python
 
-if ! cmp -s "$wanted" "$venv/installed.txt" || ! "$python" -c 'import torch, whisper' 2>/dev/null; then
+if ! cmp -s "$wanted" "$venv/installed.txt" || ! "$python" -c 'import piper, torch, whisper' 2>/dev/null; then
     echo "Making $venv for the extras …" >&2
     "$main/bin/python" -m venv --clear "$venv"
     "$main/bin/python" - "$venv" <<'END'
