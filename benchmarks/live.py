@@ -14,7 +14,7 @@ from kikitori.cli.bench import report
 from kikitori.cli.bench.measuring import Plan, run_plan
 from kikitori.cli.exits import say
 
-COUNTS = (1, 2, 4, 8, 16, 32)
+COUNTS = (1, 2, 4, 8, 16, 32, 64)
 SECONDS = 45.0
 EMBEDDED = "pocketsphinx"
 SHORT_CONTEXT = 5

@@ -142,8 +142,8 @@ async def measure(
 
 
 async def between(low: int, high: int, run: Callable[[int], Awaitable[bool]]) -> int:
-    """The largest number that holds, given that ``low`` does; ``high`` was tried."""
-    while high - low > 1:
+    """The largest number that holds, to within a tenth: runs differ more. ``low`` does, and ``high`` was tried."""
+    while high - low > max(1, low // 10):
         middle = (low + high) // 2
         if await run(middle):
             low = middle

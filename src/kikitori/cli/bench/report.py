@@ -39,7 +39,8 @@ def rows(measured: Measured) -> list[tuple[str, ...]]:
 
 def findings(measured: Measured) -> list[str]:
     """What the numbers come to, a sentence each."""
-    said = [f"Most sessions held in real time: {measured.most_held}."]
+    tried = "" if measured.most_held < max(measured.levels, default=0) else ", the most that were tried"
+    said = [f"Most sessions held in real time: {measured.most_held}{tried}."]
     if measured.offline is not None and measured.wer_change is not None:
         change = measured.wer_change * 100
         said.append(

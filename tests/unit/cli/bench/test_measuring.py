@@ -45,6 +45,17 @@ async def test_the_search_ends_at_the_largest_number_that_holds(limit: int) -> N
     assert len(tried) <= 3
 
 
+async def test_large_numbers_are_found_to_within_a_tenth() -> None:
+    tried = []
+
+    async def run(count: int) -> bool:
+        tried.append(count)
+        return count <= 45
+
+    assert await between(32, 64, run) == 44
+    assert tried == [48, 40, 44]
+
+
 async def test_nothing_is_searched_where_there_is_nothing_between() -> None:
     async def run(count: int) -> bool:
         raise AssertionError("8 held and 9 did not")
