@@ -200,7 +200,7 @@ def test_closing_a_tab_stops_its_run_or_makes_a_task_of_it_and_loading_it_anew_d
         stays.go_to("File")
         stays.is_in_stage(re.compile("Listening|Done"))
         expect(stays.page.get_by_text("Connected again")).to_have_count(0)
-        assert stays.lines()[: len(before)] == before
+        until(lambda: stays.lines()[: len(before)] == before)
         with open_console(browser, console.url) as stranger:
             expect(stranger.page.get_by_role("button", name="Start", exact=True)).to_be_visible()
             expect(stranger.page.locator(".st-key-file-head")).to_have_count(0)
