@@ -126,6 +126,16 @@ class Engine(Protocol):
         ...
 
 
+class WorksAlone:
+    """What an ``Engine`` says that merges no calls: everything happens inside its ``transcribe``."""
+
+    def batch_limit(self, key: Hashable) -> int:
+        return 1
+
+    def run(self, key: Hashable, payloads: Sequence[Any]) -> Sequence[Any]:
+        raise NotImplementedError("This engine merges no calls: max_batch_size is 1.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
     """What a streaming engine has heard so far in the current utterance."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from google.cloud.speech_v2.types import cloud_speech
 from google.oauth2 import service_account
 
 from kikitori.audio.pcm import Encoding, from_float
-from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language
+from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language, WorksAlone
 from kikitori.engines.google_codes import primary, tags
 from kikitori.engines.google_results import Result, Stitcher
 from kikitori.engines.google_stream import GoogleStream, Limits, timed_out
@@ -53,7 +53,7 @@ PASSING = frozenset(
 """Statuses after which it is tried again."""
 
 
-class GoogleEngine:
+class GoogleEngine(WorksAlone):
     """``config.model`` is Google's name of the model; ``services.engine_options`` has what is in ``config.extra``."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -87,12 +87,6 @@ class GoogleEngine:
             return _Call(call)
 
         return GoogleStream(open_call, judge, self._limits)
-
-    def batch_limit(self, key: Hashable) -> int:
-        return 1
-
-    def run(self, key: Hashable, payloads: Sequence[Any]) -> Sequence[Any]:
-        raise NotImplementedError("This engine merges no calls: max_batch_size is 1.")
 
     def close(self) -> None:
         self._transport.close()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from kikitori.audio.pcm import to_wav_bytes
-from kikitori.engines.base import REMOTE_AT_ONCE, Calls, Decoding, EngineConfig, EngineInfo, Language
+from kikitori.engines.base import REMOTE_AT_ONCE, Calls, Decoding, EngineConfig, EngineInfo, Language, WorksAlone
 from kikitori.engines.openai_http import Client, Endpoint, Refused
 from kikitori.engines.registry import engine_info
 from kikitori.engines.wording import place
@@ -26,7 +26,7 @@ _CODES = {name: code for code, name in LANGUAGE_NAMES.items()}
 _DETAILED, _PLAIN = "verbose_json", "json"
 
 
-class OpenAIEngine:
+class OpenAIEngine(WorksAlone):
     """``config.model`` is the endpoint's name of the model; ``config.extra`` has base_url, api_key, timeout_seconds."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -49,12 +49,6 @@ class OpenAIEngine:
 
     def detect_language(self, audio: Audio, options: DecodeOptions, calls: Calls) -> Language:
         return self.transcribe(audio[:LANGUAGE_SAMPLES], options, calls).language
-
-    def batch_limit(self, key: Hashable) -> int:
-        return 1
-
-    def run(self, key: Hashable, payloads: Sequence[Any]) -> Sequence[Any]:
-        raise NotImplementedError("This engine merges no calls: max_batch_size is 1.")
 
     def close(self) -> None:
         self._client.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pickle import UnpicklingError
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import whisper
 
-from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language
+from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Language, WorksAlone
 from kikitori.engines.registry import engine_info
 from kikitori.errors import InvalidOption, ModelLoadFailed, Unsupported
 from kikitori.options import DecodeOptions
@@ -30,7 +30,7 @@ HALF_PRECISION = frozenset({"default", "auto", "float16", "int8_float16"})
 """Compute types that mean float16 on a GPU; on a CPU everything is float32."""
 
 
-class OpenAIWhisperEngine:
+class OpenAIWhisperEngine(WorksAlone):
     """A Whisper model in PyTorch."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -68,12 +68,6 @@ class OpenAIWhisperEngine:
         watched.detect_language(mel)
         code = max(watched.language_probabilities, key=lambda code: watched.language_probabilities[code])
         return Language(code=code, probability=watched.language_probabilities[code])
-
-    def batch_limit(self, key: Hashable) -> int:
-        return 1
-
-    def run(self, key: Hashable, payloads: Sequence[Any]) -> Sequence[Any]:
-        raise NotImplementedError("This engine merges no calls: max_batch_size is 1.")
 
     def close(self) -> None:
         del self._model

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import zlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pocketsphinx
 
-from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Hypothesis, Language
+from kikitori.engines.base import Calls, Decoding, EngineConfig, EngineInfo, Hypothesis, Language, WorksAlone
 from kikitori.engines.pocketsphinx_process import DecoderFailed, DecoderProcess, Heard
 from kikitori.engines.registry import engine_info
 from kikitori.errors import ModelLoadFailed, Unavailable
@@ -52,7 +52,7 @@ LONGEST_SECONDS = 20.0
 """Longer speech is cut, at the quietest moment of the second half."""
 
 
-class PocketSphinxEngine:
+class PocketSphinxEngine(WorksAlone):
     """Decoders with an English model. ``config.extra`` overrides PocketSphinx's own settings."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -71,12 +71,6 @@ class PocketSphinxEngine:
     def stream(self, options: DecodeOptions) -> PocketSphinxStream:
         """One utterance, on a decoder of its own."""
         return PocketSphinxStream(self, options)
-
-    def batch_limit(self, key: Hashable) -> int:
-        return 1
-
-    def run(self, key: Hashable, payloads: Sequence[Any]) -> Sequence[Any]:
-        raise NotImplementedError("This engine merges no calls: max_batch_size is 1.")
 
     def close(self) -> None:
         with self._lock:

@@ -56,7 +56,7 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
                 missing = exc  # a name such as localhost may have an IPv6 address although the machine has no IPv6
         if not sockets:
             raise _unusable(host, port, missing or OSError("no address"))
-    except BaseException:
+    except BaseException:  # whatever it is, no port stays taken
         for each in sockets:
             each.close()
         raise
