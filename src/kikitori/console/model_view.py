@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -71,11 +72,17 @@ def _facts(model: dict[str, Any], status: dict[str, Any] | None) -> str:
     parts = [model["engine"], size(model["size_bytes"])]
     if model["english_only"]:
         parts.append(say("models.english_only"))
-    for replica in (status or {}).get("replicas", ()):
-        place = "CPU" if replica["device"] == "cpu" else f"GPU {replica['device_index']}"
-        mean = say("models.batches", mean=f"{replica['mean_batch_size']:.1f}")
-        parts.append(f"{place} · {mean}")
+    replicas = Counter(_replica(replica) for replica in (status or {}).get("replicas", ()))
+    parts += [text if count == 1 else f"{count} × {text}" for text, count in replicas.items()]
     return " · ".join(plain(part) for part in parts)
+
+
+def _replica(replica: dict[str, Any]) -> str:
+    """Where it is; and what its batches hold, when there was one: an engine that merges no calls has none."""
+    place = "CPU" if replica["device"] == "cpu" else f"GPU {replica['device_index']}"
+    if not replica["mean_batch_size"]:
+        return place
+    return f"{place} · {say('models.batches', mean=format(replica['mean_batch_size'], '.1f'))}"
 
 
 def _badge(status: dict[str, Any] | None) -> None:

@@ -71,6 +71,12 @@ def buttons(app: AppTest, of: str) -> list[str]:
     return [key.split(".", 2)[1] for key in keys if key.startswith("models.") and key.endswith(f".{of}")]
 
 
+def test_replicas_without_batches_are_counted(server: FakeServer) -> None:
+    idle = {**REPLICA, "mean_batch_size": 0.0}
+    server.answers["GET /api/models/loaded"] = {"models": [{**LOADED, "replicas": [idle, idle]}]}
+    assert "whisper · 8 MB · 2 × CPU" in all_text(opened()).splitlines()
+
+
 def test_models_are_listed_with_what_can_be_done(server: FakeServer) -> None:
     app = opened()
     assert "whisper · 8 MB · CPU · 2.5 windows a batch" in all_text(app)
